@@ -1,0 +1,49 @@
+# Every target sets itself up in .venv; Python 3.11 or newer and a package index are all it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo run test check lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: $(READY) ## show the main job on an embedded PostgreSQL, then leave
+	$(BIN)/at-worker demo
+
+run: $(READY) ## run a worker on the embedded PostgreSQL until Ctrl-C
+	$(BIN)/at-worker run --embedded --init-db
+
+test: check ## all checks and all tests
+	$(BIN)/pytest
+
+check: $(READY) ## linters, types and import layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# uv resolves for every platform and Python at once; --no-config keeps a machine's own indexes out.
+lock: $(READY) ## pin requirements.lock anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --no-config --quiet --universal --upgrade --generate-hashes \
+	    --extra embedded --group dev --python-version 3.11 \
+	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml tests/plugins/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo 'at-worker needs Python 3.11 or newer; name one with: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	    { echo 'This Python has no venv module; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e . -e tests/plugins
+	@touch $@

@@ -1,0 +1,252 @@
+"""The composition root: builds a worker from its settings; the nesting of the `with` is its life cycle."""
+
+import logging
+import os
+import select
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from types import FrameType
+
+from at_worker.config import Settings
+from at_worker.engine.cleaner import Cleaner
+from at_worker.engine.execution import Execution
+from at_worker.engine.heartbeat import Heartbeat
+from at_worker.engine.leases import Leases
+from at_worker.engine.loop import Loop
+from at_worker.engine.outage import Outage
+from at_worker.engine.poller import Poller
+from at_worker.engine.probes import Probes
+from at_worker.engine.runner import Runner
+from at_worker.engine.settler import Settler
+from at_worker.engine.watchdog import Watchdog
+from at_worker.executors.registry import executors
+from at_worker.outcome import Retry
+from at_worker.store.admin import init_db, is_current
+from at_worker.store.database import Database, Refused, Unavailable, Unusable
+from at_worker.store.queue import Queue
+from at_worker.store.recovery import Recovery
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_DATABASE = 3
+EXIT_NO_THREADS = 4
+
+# Writing the last results is granted this much, even where the grace is used up.
+LAST_WRITE = 2.0
+LONGEST_CLAIM = 10.0
+
+_SIGNALS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
+
+
+class Stop:
+    """Why and when the worker ends: a signal, or something that waiting cannot mend."""
+
+    def __init__(self) -> None:
+        # A pipe and not an Event: a signal handler must not take a lock that its own thread may hold.
+        self._readable, self._writable = os.pipe()
+        self._signals = 0
+        self._signal_name = ""
+        self.exit_code = EXIT_OK
+        self.reason = ""
+
+    def fail(self, exit_code: int, reason: str) -> None:
+        """End the worker with this exit code and one line in the log; the first reason counts."""
+        if not self.reason:
+            self.exit_code, self.reason = exit_code, reason
+        with suppress(OSError):  # the worker has ended already
+            os.write(self._writable, b"!")
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the worker is to end; False where that did not come within `seconds`."""
+        readable, _, _ = select.select([self._readable], [], [], seconds)
+        return bool(readable)
+
+    def tell(self) -> None:
+        """Log why the worker ends."""
+        if self.reason:
+            logger.error(self.reason)
+        else:
+            logger.info("Received signal %s, initiating graceful shutdown...", self._signal_name)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(128 + number)
+        self._signal_name = _SIGNALS[signal.Signals(number)]
+        os.write(self._writable, b"!")
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen to SIGTERM and SIGINT."""
+        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(self._readable)
+            os.close(self._writable)
+
+
+def run(settings: Settings, *, init: bool = False) -> int:
+    """Run a worker until a signal ends it; `init` applies the schema first, where it is not there yet.
+
+    Returns the exit code. Threads that never return may be left over.
+    """
+    stop = Stop()
+    with stop.installed():
+        if not init or _initialised(settings, stop):
+            with worker(settings, stop):
+                stop.wait()
+                stop.tell()
+    return stop.exit_code
+
+
+def _initialised(settings: Settings, stop: Stop) -> bool:
+    """Wait for the database and apply the schema; False where the worker is to end instead."""
+    outage = Outage()
+    database = Database(settings)
+    while True:
+        try:
+            if not is_current(database):
+                init_db(database)
+            return True
+        except Unavailable as error:
+            outage.observe(error)
+        except (Refused, Unusable) as error:
+            stop.fail(EXIT_DATABASE, str(error))
+        if stop.wait(1.0):
+            stop.tell()
+            return False
+
+
+@contextmanager
+def worker(settings: Settings, stop: Stop) -> Iterator[None]:
+    """A worker at work. What is entered last ends first: claims, then tasks, then what those need."""
+    outage = Outage()
+    database = Database(settings, outage.observe)
+    queue = Queue(database, f"{settings.worker_id}/{uuid.uuid4().hex[:12]}", settings.task_types)
+    recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
+    leases = Leases()
+
+    def unusable(error: Unusable) -> None:
+        stop.fail(EXIT_DATABASE, str(error))
+
+    with executors(settings) as known:
+        settler = Settler(queue, leases)
+        execution = Execution(
+            known, leases, settler, default_delays=settings.retry_delays, worker_id=settings.worker_id
+        )
+        runner = Runner(settings.concurrency, settings.task_timeout, execution.carry_out)
+        heartbeat = Heartbeat(queue, leases, settings.heartbeat_interval)
+        cleaner = Cleaner(
+            recovery,
+            interval=settings.cleaner_interval,
+            stuck_timeout=settings.stuck_timeout,
+            retention=settings.retention,
+            default_delays=settings.retry_delays,
+        )
+        watchdog = Watchdog(
+            runner, execution, settings.task_timeout, lambda reason: stop.fail(EXIT_NO_THREADS, reason)
+        )
+        poller = Poller(
+            queue,
+            leases,
+            runner,
+            batch_size=settings.batch_size,
+            interval=settings.polling_interval,
+            worker_id=settings.worker_id,
+        )
+        settling = Loop("settler", settler.turn, unusable)
+        polling = Loop("poller", poller.turn, unusable)
+        settler.wake = settling.wake
+        poller.wake = polling.wake
+        runner.freed = poller.thread_freed
+        with (
+            _open(database),
+            _probes(settings, lambda: _unready(outage, poller)),
+            _flushed(settler),
+            settling,
+            Loop("heartbeat", heartbeat.turn, unusable),
+            Loop("cleaner", cleaner.turn, unusable),
+            Loop("watchdog", watchdog.turn, unusable),
+            runner,
+            _grace(runner, execution, settings.shutdown_timeout),
+            polling,
+        ):
+            _announce(settings)
+            yield
+
+
+@contextmanager
+def _open(database: Database) -> Iterator[None]:
+    database.open()
+    try:
+        yield
+    finally:
+        database.close()
+
+
+@contextmanager
+def _flushed(settler: Settler) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        settler.flush(time.monotonic() + LAST_WRITE)
+
+
+@contextmanager
+def _grace(runner: Runner, execution: Execution, grace: float) -> Iterator[None]:
+    """After claiming has ended: hand back what has not started, let the rest finish, or interrupt it."""
+    try:
+        yield
+    finally:
+        until = time.monotonic() + grace
+        execution.stopping.set()
+        for task in runner.unstarted():
+            execution.give_back(task)
+        if not runner.wait_until_idle(until):
+            interrupted = [
+                running.task.id
+                for running in runner.running()
+                if execution.end(running, Retry("interrupted by the shutdown of its worker, may have run"))
+            ]
+            logger.warning("Interrupted after %g s of grace: tasks %s", grace, interrupted)
+
+
+def _probes(settings: Settings, unready: Callable[[], str | None]) -> AbstractContextManager[object]:
+    if not settings.metrics_port:
+        return nullcontext()
+    return Probes(
+        settings.metrics_host, settings.metrics_port, {"/healthz": lambda: None, "/readyz": unready}
+    )
+
+
+def _unready(outage: Outage, poller: Poller) -> str | None:
+    """Ready means that claims work."""
+    if not outage.up:
+        return "the database does not answer"
+    since = poller.claiming_since
+    if since is not None and time.monotonic() - since > LONGEST_CLAIM:
+        return f"a claim has been waiting for the database for more than {LONGEST_CLAIM:g} s"
+    return None
+
+
+def _announce(settings: Settings) -> None:
+    logger.info(
+        "[Worker %s] Started with polling interval %gs, batch size %d, %d threads, task types: %s",
+        settings.worker_id,
+        settings.polling_interval,
+        settings.batch_size,
+        settings.concurrency,
+        ", ".join(settings.task_types) if settings.task_types else "all",
+    )
+    logger.info(
+        "[Cleaner] Started with interval %gs, stuck timeout %gs",
+        settings.cleaner_interval,
+        settings.stuck_timeout,
+    )

@@ -1,0 +1,39 @@
+"""How people drive it: `at-worker` alone is the worker, everything else a subcommand."""
+
+import click
+
+from at_worker import __version__
+from at_worker.cli.check import check
+from at_worker.cli.demo import demo
+from at_worker.cli.init_db import init_db
+from at_worker.cli.run import run
+
+__all__ = ["main"]
+
+EPILOG = """
+\b
+Settings come from the environment, else from .env, else from /app/.env; .env.example lists them all.
+\b
+Exit codes: 0 all is well, 1 a check found something wrong, 2 a wrong setting or argument,
+3 the database refuses (login, schema), 4 no thread is left that can be trusted.
+"""
+
+
+@click.group(
+    invoke_without_command=True, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="at-worker")
+@click.pass_context
+def main(context: click.Context) -> None:
+    r"""Run the rows of the PostgreSQL table scheduled_tasks at their time.
+
+    \b
+    Without a command it is the worker, the same as `at-worker run`:
+        DATABASE_URL=postgresql://at:secret@db/app at-worker
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+for command in (run, init_db, check, demo):
+    main.add_command(command)

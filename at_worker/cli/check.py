@@ -1,0 +1,102 @@
+"""`at-worker check`: what would go wrong, found before its hour comes."""
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+
+import click
+
+from at_worker.cli.errors import CheckFailed, settings
+from at_worker.config import Settings
+from at_worker.engine.execution import parse_payload
+from at_worker.executors.email import Email
+from at_worker.executors.rabbitmq import RabbitMQ
+from at_worker.executors.registry import executors
+from at_worker.plugin import AnyExecutor, InvalidPayload
+from at_worker.store import admin, inspect
+from at_worker.store.database import Database, Refused, Unavailable, Unusable
+from at_worker.text import one_line
+
+LISTED = 50
+
+SERVERS: dict[str, type[RabbitMQ | Email]] = {"RABBITMQ_URL": RabbitMQ, "SMTP_HOST": Email}
+
+
+@click.command()
+def check() -> None:
+    r"""Tell whether the database, the broker and the mail server answer, and which pending tasks would fail.
+
+    The broker and the mail server are tried where RABBITMQ_URL and SMTP_HOST are set. Nothing is sent and
+    nothing is changed. The exit code is 1 where something is wrong.
+
+    \b
+    Example:
+        at-worker check
+    """
+    given = settings()
+    fine = _try("database", lambda: _reach_database(given))
+    reachable = fine
+    with executors(given) as known:
+        for variable, kind in SERVERS.items():
+            if variable not in given.given:
+                click.echo(f"--    {kind.__name__}: {variable} is not set, not tried")
+                continue
+            with closing(kind(given)) as server:
+                fine = _try(kind.__name__, server.reach) and fine
+        if reachable:
+            fine = _try("pending tasks", lambda: _validate(given, known)) and fine
+    sys.exit(0 if fine else CheckFailed.exit_code)
+
+
+class _Wrong(Exception):
+    """Something is there, and it is wrong."""
+
+
+def _try(subject: str, attempt: Callable[[], str]) -> bool:
+    try:
+        click.echo(f"ok    {subject}: {attempt()}")
+    except (_Wrong, Unavailable, Unusable, Refused) as error:
+        click.echo(f"WRONG {subject}: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever a server or a library comes up with is the answer
+        click.echo(f"WRONG {subject}: {one_line(error)}")
+    else:
+        return True
+    return False
+
+
+def _reach_database(given: Settings) -> str:
+    database = Database(given)
+    with database.direct() as session:
+        version = admin.schema_version(session)
+    if version < admin.SCHEMA_VERSION:
+        raise _Wrong(f"schema version {version} is not {admin.SCHEMA_VERSION}; at-worker init-db upgrades it")
+    return f"{database.name}, schema version {version}"
+
+
+def _validate(given: Settings, known: Mapping[str, AnyExecutor]) -> str:
+    count = wrong = 0
+    for row in inspect.pending(Database(given)):
+        if given.task_types is not None and row.type not in given.task_types:
+            continue
+        count += 1
+        if problem := _problem(row, known):
+            wrong += 1
+            if wrong <= LISTED:
+                click.echo(f"      task {row.id} ({row.type}) would fail: {problem}")
+    if wrong:
+        more = f", the first {LISTED} are listed" if wrong > LISTED else ""
+        raise _Wrong(f"{wrong} of {count} would fail{more}")
+    return f"{count}, all of them valid"
+
+
+def _problem(row: inspect.Pending, known: Mapping[str, AnyExecutor]) -> str | None:
+    executor = known.get(row.type)
+    if executor is None:
+        return f"unknown task_type; this worker knows {', '.join(sorted(known))}"
+    try:
+        executor.parse(parse_payload(row.payload))
+    except InvalidPayload as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the worker would retry it
+        return one_line(error)
+    return None

@@ -1,0 +1,49 @@
+"""What people see when a command cannot do its work: one line on stderr and an exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from at_worker.app import EXIT_DATABASE
+from at_worker.config import ConfigError, Settings, load
+from at_worker.embedded import EmbeddedError
+from at_worker.log import configure
+from at_worker.store.database import Refused, Unavailable, Unusable
+
+
+class CheckFailed(click.ClickException):
+    """What was tried did not work."""
+
+    exit_code = 1
+
+
+class WrongSettings(click.ClickException):
+    """Settings that cannot be used."""
+
+    exit_code = 2
+
+
+class DatabaseRefuses(click.ClickException):
+    """The database cannot be used."""
+
+    exit_code = EXIT_DATABASE
+
+
+def settings() -> Settings:
+    """Load the settings and begin to log as they say. Raises WrongSettings."""
+    try:
+        loaded = load()
+    except ConfigError as error:
+        raise WrongSettings(str(error)) from None
+    configure(loaded.log_level, loaded.log_format)
+    return loaded
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what the database or the embedded server cannot do into DatabaseRefuses."""
+    try:
+        yield
+    except (Unavailable, Unusable, Refused, EmbeddedError) as error:
+        raise DatabaseRefuses(str(error)) from None

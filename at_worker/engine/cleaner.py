@@ -1,0 +1,105 @@
+"""Looks after rows that nobody looks after: lost with their worker, expired, too old to keep."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from at_worker.outcome import Settlement, Status, resolve_lost
+from at_worker.store.queue import settle
+from at_worker.store.recovery import Recovery, Stuck
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+# How long one turn may spend on deleting; the next goes on where it ended.
+DELETING = 10.0
+# A heartbeat that is just about to come is not waited for in vain.
+MARGIN = 0.1
+
+
+class Cleaner:
+    """One turn restores, fails, expires and deletes; every worker has one, and locked rows are skipped."""
+
+    def __init__(
+        self,
+        recovery: Recovery,
+        *,
+        interval: float,
+        stuck_timeout: float,
+        retention: float | None,
+        default_delays: Sequence[float],
+    ) -> None:
+        self._recovery = recovery
+        self._longest_pause = min(interval, stuck_timeout)
+        self._retention = retention
+        self._default_delays = default_delays
+        self._deleted_up_to = 0
+
+    def turn(self) -> float:
+        """Do all there is to do; the next turn comes by interval, or when the oldest heartbeat runs out."""
+        restored, failed = self._restore()
+        expired = self._expire()
+        deleted = 0 if self._retention is None else self._delete(self._retention)
+        logger.info(
+            "[Cleaner] Restored %d, failed %d, expired %d, deleted %d tasks",
+            restored,
+            failed,
+            expired,
+            deleted,
+        )
+        next_stuck = self._recovery.next_stuck()
+        if next_stuck is None:
+            return self._longest_pause
+        return min(max(next_stuck, 0.0) + MARGIN, self._longest_pause)
+
+    def _restore(self) -> tuple[int, int]:
+        counts = {Status.PENDING: 0, Status.FAILED: 0}
+        while True:
+            with self._recovery.stuck(BATCH) as (session, stuck):
+                ends = [(found, self._end(found)) for found in stuck]
+                if ends:
+                    settle(session, [settlement for _, settlement in ends])
+            for found, settlement in ends:
+                counts[settlement.status] += 1
+                _tell(found, settlement)
+            if len(ends) < BATCH:
+                return counts[Status.PENDING], counts[Status.FAILED]
+
+    def _end(self, found: Stuck) -> Settlement:
+        holder = f"worker {found.locked_by}" if found.locked_by else "an unknown worker"
+        reason = f"lost: {holder} gave no heartbeat for {found.silence:.0f} s, may have run"
+        return resolve_lost(
+            found.task,
+            reason,
+            again=found.lost_before,
+            now=time.monotonic(),
+            default_delays=self._default_delays,
+        )
+
+    def _expire(self) -> int:
+        count = 0
+        while True:
+            ids = self._recovery.expire(BATCH)
+            for task_id in ids:
+                logger.warning("[Cleaner] Marked task %d as failed: it expired", task_id)
+            count += len(ids)
+            if len(ids) < BATCH:
+                return count
+
+    def _delete(self, retention: float) -> int:
+        count = 0
+        until = time.monotonic() + DELETING
+        while time.monotonic() < until:
+            last, deleted = self._recovery.delete_old(retention, self._deleted_up_to, BATCH)
+            count += deleted
+            self._deleted_up_to = last or 0
+            if last is None:
+                break
+        return count
+
+
+def _tell(found: Stuck, settlement: Settlement) -> None:
+    if settlement.status is Status.PENDING:
+        logger.warning("[Cleaner] Restored stuck task %d (%s)", found.task.id, settlement.error)
+    else:
+        logger.warning("[Cleaner] Marked task %d as failed (%s)", found.task.id, settlement.error)

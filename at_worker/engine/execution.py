@@ -1,0 +1,154 @@
+"""What a thread does with a task: from the claimed row to what is written for it."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from at_worker import jsontext
+from at_worker.engine.leases import Leases
+from at_worker.engine.runner import Running
+from at_worker.engine.settler import Settler
+from at_worker.jsontext import Json
+from at_worker.outcome import Fail, Outcome, Retry, Run, Settlement, Status, expire, hand_back, resolve
+from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload
+from at_worker.task import Task
+from at_worker.text import one_line
+
+logger = logging.getLogger(__name__)
+
+# A claim older than this was held up: by a machine that slept, a process that was stopped. Somebody else
+# may own the task by now, and starting it would be a guess.
+STALE = 1.0
+
+
+class Execution:
+    """Runs tasks through their executors and hands over how they ended; all threads share it."""
+
+    def __init__(
+        self,
+        executors: Mapping[str, AnyExecutor],
+        leases: Leases,
+        settler: Settler,
+        *,
+        default_delays: Sequence[float],
+        worker_id: str,
+    ) -> None:
+        self._executors = executors
+        self._leases = leases
+        self._settler = settler
+        self._default_delays = default_delays
+        self._worker_id = worker_id
+        self.stopping = threading.Event()
+
+    def carry_out(self, running: Running) -> None:
+        """Run one task in the calling thread."""
+        task = running.task
+        try:
+            if self.stopping.is_set() or running.started - task.claimed > STALE:
+                self._settle(hand_back(task))
+            elif task.expires is not None and running.started >= task.expires:
+                self._settle(expire(task))
+            else:
+                self.end(running, self._outcome(running))
+        except BaseException:
+            # Without an end to write, the heartbeat stops and the cleaner gives the task back.
+            self._leases.lose(task.claim)
+            raise
+
+    def give_back(self, task: Task) -> None:
+        """End a claim that was never started."""
+        self._settle(hand_back(task))
+
+    def end(self, running: Running, outcome: Outcome) -> bool:
+        """Settle an attempt; False where it had been settled already or its claim was lost."""
+        now = time.monotonic()
+        task = running.task
+        settlement = resolve(
+            task, outcome, now=now, run=Run(running.started, now), default_delays=self._default_delays
+        )
+        settled = self._settle(settlement)
+        if settled and settlement.error is not None:
+            self._tell(task, settlement)
+        return settled
+
+    def _settle(self, settlement: Settlement) -> bool:
+        first = self._leases.end(settlement.claim)
+        if first:
+            self._settler.put(settlement)
+        return first
+
+    def _outcome(self, running: Running) -> Outcome:
+        task = running.task
+        executor = self._executors.get(task.type)
+        if executor is None:
+            return Retry(
+                f"unknown task_type {task.type!r}; this worker knows {', '.join(sorted(self._executors))}"
+            )
+        try:
+            payload = executor.parse(parse_payload(task.payload))
+            outcome: object = executor.execute(payload, self._attempt(running))
+        except InvalidPayload as error:
+            return Fail(str(error))
+        except Exception as error:
+            logger.exception("[Executor] Surprise in task %d", task.id, extra=self._fields(task))
+            return Retry(one_line(error))
+        if isinstance(outcome, Outcome):
+            return outcome
+        return Retry(
+            f"the executor of {task.type} returned {type(outcome).__name__}, not Done, Retry or Fail"
+        )
+
+    def _attempt(self, running: Running) -> Attempt:
+        task = running.task
+        context = _parse_or_none(task.context)
+        return Attempt(
+            task_id=task.id,
+            task_uid=task.uid,
+            number=task.attempt,
+            scheduled_at=task.scheduled_at,
+            context=context if isinstance(context, Mapping) else {},
+            previous=_parse_or_none(task.result),
+            deadline=running.deadline,
+            stopping=self.stopping,
+        )
+
+    def _tell(self, task: Task, settlement: Settlement) -> None:
+        fate = (
+            f"again in {settlement.delay:.0f} s"
+            if settlement.status is Status.PENDING and settlement.delay is not None
+            else "for good"
+        )
+        logger.warning(
+            "[Executor] Task %d failed: %s (%s, attempt %d of %d, %s)",
+            task.id,
+            settlement.error,
+            task.type,
+            task.attempt,
+            task.max_attempts,
+            fate,
+            extra=self._fields(task),
+        )
+
+    def _fields(self, task: Task) -> dict[str, object]:
+        return {
+            "worker": self._worker_id,
+            "task_id": task.id,
+            "task_type": task.type,
+            "attempt": task.attempt,
+        }
+
+
+def parse_payload(payload: str) -> Json:
+    """Parse the text of a payload. Raises InvalidPayload."""
+    try:
+        return jsontext.parse(payload)
+    except ValueError as error:
+        raise InvalidPayload("payload", str(error)) from None
+
+
+def _parse_or_none(text: str | None) -> Json:
+    try:
+        return None if text is None else jsontext.parse(text)
+    except ValueError:
+        return None

@@ -1,0 +1,127 @@
+"""The threads that run tasks."""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from at_worker.task import Claim, Task
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A task in its thread; instants are monotonic seconds."""
+
+    task: Task
+    started: float
+    deadline: float
+
+
+class Runner:
+    """A pool of threads that knows how many are idle and can write one off that never returns.
+
+    A task is handed over only while a thread is idle, so none waits in the pool for long.
+    """
+
+    def __init__(
+        self,
+        concurrency: int,
+        timeout: float,
+        carry_out: Callable[[Running], None],
+    ) -> None:
+        self.concurrency = concurrency
+        self._timeout = timeout
+        self._carry_out = carry_out
+        self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        self._busy = 0
+        self._running: dict[Claim, Running] = {}
+        self.written_off = 0
+        self.freed: Callable[[], None] = lambda: None
+
+    @property
+    def idle(self) -> int:
+        return self.concurrency - self._busy
+
+    def start(self, task: Task) -> None:
+        """Hand a task to an idle thread."""
+        with self._changed:
+            self._busy += 1
+        self._inbox.put(task)
+
+    def running(self) -> list[Running]:
+        with self._changed:
+            return list(self._running.values())
+
+    def unstarted(self) -> list[Task]:
+        """Take back what no thread has begun."""
+        tasks = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if task := self._inbox.get_nowait():
+                    tasks.append(task)
+        with self._changed:
+            self._busy -= len(tasks)
+            self._changed.notify_all()
+        return tasks
+
+    def write_off(self, claim: Claim) -> None:
+        """Give up on the thread of a task that overran its deadline, and put another in its place."""
+        with self._changed:
+            if self._running.pop(claim, None) is None:
+                return
+            self.written_off += 1
+            self._busy -= 1
+            self._changed.notify_all()
+        self._spawn()
+        self.freed()
+
+    def wait_until_idle(self, until: float) -> bool:
+        """Wait for the running tasks until the monotonic instant `until`; True when all have ended."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, max(0.0, until - time.monotonic()))
+
+    def __enter__(self) -> Self:
+        for _ in range(self.concurrency):
+            self._spawn()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for _ in range(self.concurrency):
+            self._inbox.put(None)
+
+    def _spawn(self) -> None:
+        threading.Thread(target=self._serve, name="runner", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (task := self._inbox.get()) is not None:
+            started = time.monotonic()
+            running = Running(task, started, started + self._timeout)
+            with self._changed:
+                self._running[task.claim] = running
+            try:
+                self._carry_out(running)
+            except BaseException:
+                # Nothing may cost the worker a thread, not even MemoryError or SystemExit.
+                logger.exception("Surprise in the thread of task %d", task.id)
+            if not self._leave(task.claim):
+                return
+            self.freed()
+
+    def _leave(self, claim: Claim) -> bool:
+        """The thread is idle again; False where it was written off meanwhile and another has its place."""
+        with self._changed:
+            if self._running.pop(claim, None) is None:
+                return False
+            self._busy -= 1
+            self._changed.notify_all()
+            return True

@@ -1,0 +1,99 @@
+"""Writes how tasks ended: all that ended since the last write in one statement."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from at_worker.engine.leases import Leases
+from at_worker.outcome import Settlement, Status
+from at_worker.store.database import Refused, Unavailable
+from at_worker.store.queue import Leftover, Queue
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BATCH = 1000
+LOCKED_PAUSE = 0.2
+
+
+class Settler:
+    """Group commit without lingering: a write takes what is there, load makes the batches."""
+
+    def __init__(self, queue: Queue, leases: Leases) -> None:
+        self._queue = queue
+        self._leases = leases
+        # Appending to a deque and taking from it are atomic.
+        self._waiting: deque[Settlement] = deque()
+        self._written = 0
+        self.wake: Callable[[], None] = lambda: None
+
+    def put(self, settlement: Settlement) -> None:
+        """Hand over an end; the caller was the one to end the lease."""
+        self._waiting.append(settlement)
+        self.wake()
+
+    def turn(self) -> float | None:
+        """Write one batch. What somebody has locked waits for a later one and holds up nobody."""
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
+        if not batch:
+            return None
+        try:
+            leftover = self._write(batch)
+        except Unavailable:
+            self._waiting.extendleft(reversed(batch))
+            raise
+        locked = [settlement for settlement in batch if settlement.claim in leftover.locked]
+        self._leases.release(s.claim for s in batch if s.claim not in leftover.locked)
+        for claim in leftover.lost:
+            logger.warning(
+                "[Executor] Task %d was changed or given away while it ran: its result is thrown away",
+                claim.id,
+            )
+        self._waiting.extend(locked)
+        return LOCKED_PAUSE if len(locked) == len(self._waiting) > 0 else 0 if self._waiting else None
+
+    def flush(self, deadline: float) -> None:
+        """Write what is left, until the monotonic instant `deadline`; tasks of the rest will run again."""
+        while self._waiting and time.monotonic() < deadline:
+            try:
+                self.turn()
+            except Unavailable:
+                break
+        if self._waiting:
+            logger.error(
+                "%d results could not be written: their tasks will run again after the stuck timeout",
+                len(self._waiting),
+            )
+
+    def _write(self, batch: Sequence[Settlement]) -> Leftover:
+        try:
+            return self._queue.settle(batch)
+        except Refused:
+            pass
+        parts = [self._write_alone(settlement) for settlement in batch]
+        return Leftover(
+            frozenset().union(*(part.locked for part in parts)),
+            frozenset().union(*(part.lost for part in parts)),
+        )
+
+    def _write_alone(self, settlement: Settlement) -> Leftover:
+        try:
+            return self._queue.settle([settlement])
+        except Refused as error:
+            logger.error("PostgreSQL refuses the result of task %d: %s", settlement.claim.id, error)  # noqa: TRY400
+            reason = f"the result could not be stored: {error}"
+        try:
+            return self._queue.settle(
+                [
+                    Settlement(
+                        settlement.claim,
+                        Status.FAILED,
+                        error=reason.encode("ascii", "replace").decode(),
+                        started=settlement.started,
+                        ended=settlement.ended,
+                    )
+                ]
+            )
+        except Refused:
+            logger.exception("PostgreSQL refuses any end of task %d", settlement.claim.id)
+            return Leftover(frozenset(), frozenset())

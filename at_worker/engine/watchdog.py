@@ -1,0 +1,45 @@
+"""Ends attempts that overrun their deadline: a thread cannot be killed, but it can be written off."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from at_worker.engine.execution import Execution
+from at_worker.engine.runner import Runner
+from at_worker.outcome import Retry
+
+logger = logging.getLogger(__name__)
+
+# An executor that keeps its deadline is given the time to say so itself.
+GRACE = 1.0
+
+
+class Watchdog:
+    """Settles what overran as a failure that may pass, and gives up when no healthy thread is left."""
+
+    def __init__(
+        self, runner: Runner, execution: Execution, timeout: float, give_up: Callable[[str], None]
+    ) -> None:
+        self._runner = runner
+        self._execution = execution
+        self._timeout = timeout
+        self._give_up = give_up
+
+    def turn(self) -> float:
+        now = time.monotonic()
+        # What starts from now on has its deadline a whole timeout away.
+        pause = self._timeout
+        for running in self._runner.running():
+            left = running.deadline - now
+            if left + GRACE > 0:
+                pause = min(pause, max(left, 0.0))
+                continue
+            reason = f"timed out after {self._timeout:g} s, may still be running"
+            self._execution.end(running, Retry(reason))
+            self._runner.write_off(running.task.claim)
+        if self._runner.written_off >= self._runner.concurrency:
+            self._give_up(
+                f"{self._runner.written_off} tasks overran WORKER_TASK_TIMEOUT and never returned:"
+                " no thread can be trusted, so this process ends"
+            )
+        return pause + GRACE

@@ -1,0 +1,64 @@
+"""Sends a mail: the `email` task type."""
+
+import time
+from datetime import UTC, datetime
+
+from at_worker.config import Settings
+from at_worker.executors import delivery, mail, mailbox
+from at_worker.executors.delivery import Progress
+from at_worker.executors.mail import Mail
+from at_worker.executors.smtp import Envelope, Server
+from at_worker.executors.smtp_pool import SmtpPool
+from at_worker.jsontext import Json
+from at_worker.outcome import Done, Outcome, Retry
+from at_worker.plugin import Attempt, InvalidPayload
+
+_REACH_SECONDS = 10.0
+
+
+class Email:
+    """Hands mails to the SMTP server of the settings. Raises ValueError for settings that cannot work."""
+
+    def __init__(self, settings: Settings) -> None:
+        try:
+            self._sender = mailbox.one("SMTP_FROM", settings.smtp_from)
+        except InvalidPayload as problem:
+            raise ValueError(f"{problem.field}: {problem.why}") from None
+        self._timeout = settings.smtp_timeout
+        self._server = Server(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            tls=settings.smtp_tls,
+            user=settings.smtp_user,
+            password=settings.smtp_password,
+            ca_file=settings.smtp_ca_file,
+        )
+        self._smtp = SmtpPool(self._server)
+
+    def parse(self, payload: Json) -> Mail:
+        return mail.parse(payload, self._sender)
+
+    def execute(self, payload: Mail, attempt: Attempt) -> Outcome:
+        started = time.monotonic()
+        progress = Progress.read(payload.recipients, attempt.previous)
+        if not progress.open:
+            return Done(attempt.previous)
+        seconds = min(self._timeout, attempt.deadline - started)
+        if seconds <= 0:
+            return Retry("no time was left to send the mail")
+        content = mail.stamped(payload, attempt, datetime.now(UTC))
+        envelope = Envelope(payload.sender, progress.open, payload.international, content)
+        report = self._smtp.send(envelope, seconds)
+        facts: dict[str, Json] = {
+            "message_id": mail.message_id(payload, attempt),
+            "ms": round((time.monotonic() - started) * 1000),
+        }
+        return delivery.conclude(progress, report, str(self._server), facts)
+
+    def reach(self) -> str:
+        """Connect, with TLS and the login. Raises ConnectionError."""
+        self._smtp.reach(min(self._timeout, _REACH_SECONDS))
+        return f"{self._server} ({self._server.tls})"
+
+    def close(self) -> None:
+        self._smtp.close()

@@ -1,0 +1,73 @@
+"""The executor of `http_callback`: one HTTP request an attempt."""
+
+import time
+from datetime import UTC
+from urllib.parse import urlsplit
+
+from at_worker import __version__
+from at_worker.config import Settings
+from at_worker.executors import http_payload
+from at_worker.executors.http_answer import body_text, classify, first_line, moved_to, retry_after
+from at_worker.executors.http_payload import Callback
+from at_worker.executors.http_socket import NoAnswer
+from at_worker.executors.http_transport import Request, Transport
+from at_worker.jsontext import Json
+from at_worker.outcome import Outcome, Retry
+from at_worker.plugin import Attempt
+
+
+class HttpCallback:
+    """Makes the request of a payload; its answer decides, and connection errors and timeouts may pass."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout = settings.http_timeout
+        self._most = settings.http_result_bytes
+        self._transport = Transport(
+            ca_file=settings.http_ca_file, proxy_url=settings.http_proxy_url, threads=settings.concurrency
+        )
+
+    def parse(self, payload: Json) -> Callback:
+        return http_payload.parse(payload)
+
+    def execute(self, payload: Callback, attempt: Attempt) -> Outcome:
+        started = time.monotonic()
+        ends = min(started + (payload.timeout or self._timeout), attempt.deadline)
+        headers = {**identity(attempt), **payload.headers}
+        try:
+            request = Request(payload.method, payload.url, headers, payload.content)
+            answer = self._transport.exchange(request, ends, self._most)
+        except NoAnswer as error:
+            return Retry(str(error))
+        result: dict[str, Json] = {"status": answer.status}
+        if body := body_text(answer, self._most):
+            result["body"] = body
+        result["ms"] = round((time.monotonic() - started) * 1000)
+        return classify(
+            answer.status,
+            urlsplit(payload.url).netloc,
+            moved_to=moved_to(answer, payload.url),
+            after=retry_after(answer),
+            note=first_line(body),
+            result=result,
+        )
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def identity(attempt: Attempt) -> dict[str, str]:
+    """The headers that tell a receiver who calls, for which task, and whether it has seen it before.
+
+    `webhook-id` and `webhook-timestamp` are those of Standard Webhooks, `Idempotency-Key` that of the IETF
+    draft, but without quotes, as receivers know it.
+    """
+    scheduled = attempt.scheduled_at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return {
+        "User-Agent": f"at-worker/{__version__}",
+        "Idempotency-Key": attempt.task_uid,
+        "webhook-id": attempt.task_uid,
+        "webhook-timestamp": str(int(time.time())),
+        "X-At-Worker-Task-Id": str(attempt.task_id),
+        "X-At-Worker-Attempt": str(attempt.number),
+        "X-At-Worker-Scheduled-At": scheduled.replace("+00:00", "Z"),
+    }

@@ -1,0 +1,88 @@
+"""Publishes from any number of threads over the one connection, each with its own deadline."""
+
+import logging
+import threading
+import time
+from functools import partial
+
+from at_worker.executors.rabbitmq_connection import Connection
+from at_worker.executors.rabbitmq_message import Delivery, Message, Refusal
+
+GOODBYE = 1.0  # seconds for a polite end of the connection
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """The connection and the thread that runs it, both from the first use until `close`.
+
+    `name` is what the broker lists the connection as. Raises ConfigError.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._connection = Connection(url, name)
+        self._loop = self._connection.loop
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._woken = False
+
+    @property
+    def target(self) -> str:
+        return self._connection.target
+
+    def publish(self, message: Message, deadline: float) -> Refusal | None:
+        """Publish and wait for the broker's answer until `deadline` (monotonic); None: it is in a queue."""
+        return self._send(Delivery(message), deadline)
+
+    def reach(self, deadline: float) -> str:
+        """Connect and say what was reached. Raises ConnectionError with one line."""
+        if refusal := self._send(Delivery(None), deadline):
+            raise ConnectionError(refusal.reason)
+        return self._connection.banner
+
+    def close(self) -> None:
+        """End the connection and its thread, within 2 s even where the broker does not answer."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._thread is None:
+            self._loop.close()
+        else:
+            self._loop.add_callback_threadsafe(partial(self._connection.leave, GOODBYE))
+            self._thread.join(2 * GOODBYE)
+
+    def _send(self, delivery: Delivery, deadline: float) -> Refusal | None:
+        with self._lock:
+            if self._closed:
+                return Refusal(f"the connection to {self.target} is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
+                self._thread.start()
+            self._connection.waiting.append(delivery)
+            if not self._woken:
+                # One wake-up serves all that arrive until the loop turns to them.
+                self._woken = True
+                self._loop.add_callback_threadsafe(self._turn)
+        if delivery.answered.wait(max(0.0, deadline - time.monotonic())):
+            return delivery.refusal
+        delivery.abandoned = True
+        reason = self._connection.trouble(delivery)
+        self._loop.add_callback_threadsafe(partial(self._connection.abandon, delivery))
+        return Refusal(reason)
+
+    def _turn(self) -> None:
+        self._woken = False
+        self._connection.dispatch()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._loop.start()
+                break
+            except Exception:
+                # The loop has to outlive whatever pika or a callback does.
+                log.exception("the connection to %s failed and is opened anew", self.target)
+                self._connection.drop(f"connection to {self.target} lost to an internal error")
+        self._loop.close()

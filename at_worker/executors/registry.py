@@ -1,0 +1,49 @@
+"""Which executor runs which `task_type`: the three built in, and what other packages plug in."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import entry_points
+
+from at_worker.config import Settings
+from at_worker.executors.email import Email
+from at_worker.executors.http_callback import HttpCallback
+from at_worker.executors.rabbitmq import RabbitMQ
+from at_worker.plugin import AnyExecutor
+from at_worker.text import one_line
+
+logger = logging.getLogger(__name__)
+
+GROUP = "at_worker.executors"
+
+
+@contextmanager
+def executors(settings: Settings) -> Iterator[Mapping[str, AnyExecutor]]:
+    """One executor per `task_type`; all are closed at the end.
+
+    A plug-in that does not load costs only its own tasks, which stay for a worker that can run them.
+    """
+    found: dict[str, AnyExecutor] = {
+        "http_callback": HttpCallback(settings),
+        "rabbitmq": RabbitMQ(settings),
+        "email": Email(settings),
+    }
+    for plugin in entry_points(group=GROUP):
+        if plugin.name in found:
+            logger.error("Plug-in %s (%s): its task_type is taken, it is not used", plugin.name, plugin.value)
+            continue
+        try:
+            found[plugin.name] = plugin.load()()
+        except Exception as error:
+            logger.exception("Plug-in %s (%s) does not load: %s", plugin.name, plugin.value, one_line(error))
+    with ExitStack() as closing:
+        for name, executor in found.items():
+            closing.callback(_close, name, executor)
+        yield found
+
+
+def _close(name: str, executor: AnyExecutor) -> None:
+    try:
+        executor.close()
+    except Exception:
+        logger.exception("The executor of %s does not close", name)

@@ -1,0 +1,31 @@
+"""JSON between the table and the receivers: every digit of a number survives the way."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TypeAlias
+
+import simplejson
+
+Json: TypeAlias = "bool | int | float | Decimal | str | Sequence[Json] | Mapping[str, Json] | None"
+
+
+def parse(text: str) -> Json:
+    """Parse a JSON text; numbers with a fraction come as `Decimal`. Raises ValueError with a plain reason."""
+    try:
+        value: Json = simplejson.loads(text, use_decimal=True)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except simplejson.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    except ValueError:
+        # int() refuses more than 4,300 digits: converting them takes quadratic time.
+        raise ValueError("holds a number of more than 4,300 digits") from None
+    return value
+
+
+def render(value: object) -> str:
+    """Render as compact JSON in UTF-8 characters; what JSON does not know becomes its `str()`."""
+    text: str = simplejson.dumps(
+        value, use_decimal=True, ensure_ascii=False, separators=(",", ":"), default=str, ignore_nan=True
+    )
+    return text

@@ -1,0 +1,57 @@
+"""The contract between the engine and what carries a task out, built in or plugged in."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from at_worker.jsontext import Json
+from at_worker.outcome import Outcome
+
+
+class InvalidPayload(ValueError):
+    """A payload that cannot be carried out: names the field and says why."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"invalid payload: {field}: {why}")
+        self.field = field
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at one task, as its executor sees it.
+
+    `task_uid` is the same on every attempt, for receivers to tell a repetition by; `number` counts from 1.
+    `deadline` is an instant of `time.monotonic()`: the executor has ended by then. `stopping` is set when
+    the worker is shutting down. `previous` is the `result` that earlier attempts left in the row.
+    """
+
+    task_id: int
+    task_uid: str
+    number: int
+    scheduled_at: datetime
+    context: Mapping[str, Json]
+    previous: Json
+    deadline: float
+    stopping: threading.Event
+
+
+P = TypeVar("P")
+
+
+class Executor(Protocol[P]):
+    """Carries out the tasks of one type. One instance serves all threads of a worker."""
+
+    def parse(self, payload: Json) -> P:
+        """Check a payload, without side effects. Raises InvalidPayload."""
+
+    def execute(self, payload: P, attempt: Attempt) -> Outcome:
+        """Do the work. An exception counts as a failure that may pass."""
+
+    def close(self) -> None:
+        """Let go of connections; called once, after the last attempt."""
+
+
+AnyExecutor = Executor[Any]

@@ -1,0 +1,64 @@
+"""The schema: applying it, and telling whether what is there is ours."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from at_worker.store.database import (
+    Database,
+    MissingDatabase,
+    MissingTable,
+    Refused,
+    Session,
+    Unavailable,
+    Unusable,
+)
+
+SCHEMA_VERSION = 1
+
+
+def ddl() -> str:
+    """The text of `sql/ddl.sql`, which the wheel carries inside the package."""
+    packaged = files("at_worker") / "ddl.sql"
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    return (Path(__file__).parents[2] / "sql" / "ddl.sql").read_text(encoding="utf-8")
+
+
+def init_db(database: Database) -> None:
+    """Create the database where it is missing, and apply the schema."""
+    try:
+        with database.direct():
+            pass
+    except MissingDatabase:
+        _create_database(database)
+    with database.direct() as session:
+        session.script(ddl())
+
+
+def _create_database(database: Database) -> None:
+    try:
+        with database.direct(dbname="postgres") as session:
+            session.create_database(database.database_name)
+    except (Refused, Unavailable) as failure:
+        # Another worker that starts at the same moment may have been faster.
+        try:
+            with database.direct():
+                pass
+        except MissingDatabase:
+            raise failure from None
+
+
+def is_current(database: Database) -> bool:
+    """Whether the table is there, in this version or a later one."""
+    try:
+        with database.direct() as session:
+            return schema_version(session) >= SCHEMA_VERSION
+    except (MissingDatabase, MissingTable, Unusable):
+        return False
+
+
+def schema_version(session: Session) -> int:
+    """The version that the table's comment tells; 0 where it tells none."""
+    comment = session.rows("SELECT obj_description('{tasks}'::regclass, 'pg_class')")[0][0] or ""
+    words = comment.split(":")[0].split()
+    return int(words[-1]) if words[:2] == ["at-worker", "schema"] and words[-1].isdigit() else 0

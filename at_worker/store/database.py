@@ -1,0 +1,260 @@
+"""Connections to PostgreSQL, and what its errors mean to us; the only module that knows psycopg."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import conninfo, sql
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from at_worker.config import Settings
+from at_worker.store.schema import TABLE, complaint
+
+# Connecting reports no SQLSTATE, only a text.
+_WRONG_LOGIN = (
+    "password authentication failed",
+    "no password supplied",
+    "authentication failed for user",
+    "no pg_hba.conf entry",
+    "is not permitted to log in",
+)
+_MISSING = "does not exist"
+_PATIENCE = 3.0
+
+Row = tuple[Any, ...]
+Observer = Callable[["Unavailable | None"], None]
+Parameters = Mapping[str, Any]
+
+
+class Unavailable(Exception):
+    """The database cannot do it now, but may later; the text says why and what would help."""
+
+
+class Contended(Unavailable):
+    """Another transaction was in the way (SQLSTATE classes 40 and 55); the statement may pass at once."""
+
+
+class Refused(Exception):
+    """PostgreSQL refused the values of a statement (SQLSTATE classes 22, 23 and P0)."""
+
+
+class Unusable(Exception):
+    """Waiting will not help: wrong credentials, or a table that is not ours."""
+
+
+class MissingDatabase(Unavailable):
+    """The server answers, but has no database of that name."""
+
+
+class MissingTable(Unavailable):
+    """The database has no table `scheduled_tasks` on the search path."""
+
+
+class Session:
+    """One connection at work. A query addresses the table as `{tasks}`, always with its schema."""
+
+    def __init__(self, connection: "_Connection") -> None:
+        self._connection = connection
+
+    def rows(self, query: LiteralString, parameters: Parameters | None = None) -> list[Row]:
+        """Run a query about the table and return its rows."""
+        schema = self._connection.table_schema()
+        return self._connection.execute(_addressed(query, schema), parameters).fetchall()
+
+    def stream(self, query: LiteralString, parameters: Parameters | None = None) -> Iterator[Row]:
+        """The rows of a query, however many, a thousand at a time from the server."""
+        schema = self._connection.table_schema()
+        with self._connection.transaction(), self._connection.cursor("at_worker") as cursor:
+            cursor.itersize = 1000
+            cursor.execute(_addressed(query, schema), parameters)
+            yield from cursor
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep the locks of several statements together."""
+        with self._connection.transaction():
+            yield
+
+    def script(self, statements: str) -> None:
+        """Run a file of statements as it stands."""
+        self._connection.execute(statements.encode())
+
+    def create_database(self, name: str) -> None:
+        """Create a database; its name is quoted, statements of this kind take no parameters."""
+        self._connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+class Database:
+    """The connections of one process: a handful, opened when needed, replaced when broken."""
+
+    def __init__(self, settings: Settings, observe: Observer = lambda _: None, connections: int = 5) -> None:
+        self._conninfo = _conninfo(settings)
+        self._observe = observe
+        # The pool's own attempts to reconnect are silent and slow down; ours are loops that report.
+        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+        self._pool = ConnectionPool(
+            self._conninfo,
+            connection_class=_Connection,
+            kwargs={"autocommit": True},
+            min_size=0,
+            max_size=connections,
+            timeout=_PATIENCE,
+            reconnect_timeout=0,
+            num_workers=2,
+            open=False,
+        )
+
+    @property
+    def name(self) -> str:
+        """The database as people name it: host:port/name, without credentials."""
+        given = conninfo.conninfo_to_dict(self._conninfo)
+        return f"{given.get('host', 'localhost')}:{given.get('port', 5432)}/{given.get('dbname', '')}"
+
+    @property
+    def database_name(self) -> str:
+        return str(conninfo.conninfo_to_dict(self._conninfo).get("dbname") or "")
+
+    def open(self) -> None:
+        """Start to serve connections; none is made before it is needed."""
+        self._pool.open()
+
+    def close(self) -> None:
+        """Close the connections that are not at work."""
+        self._pool.close(timeout=2)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Lend a connection. Raises Unavailable, Refused or Unusable for whatever goes wrong meanwhile.
+
+        The observer hears of every success (None) and of every Unavailable.
+        """
+        try:
+            with self._lent() as connection, _translated(connection):
+                yield Session(connection)
+        except Unavailable as error:
+            self._observe(error)
+            raise
+        self._observe(None)
+
+    @contextmanager
+    def _lent(self) -> Iterator["_Connection"]:
+        try:
+            lent = self._pool.getconn()
+        except PoolTimeout:
+            # The pool does not tell why.
+            with self.direct():
+                pass
+            raise Unavailable(f"no connection to {self.name} became free") from None
+        try:
+            yield lent
+        finally:
+            self._pool.putconn(lent)
+
+    @contextmanager
+    def direct(self, dbname: str | None = None) -> Iterator[Session]:
+        """A connection of its own, made now, so that a failure tells the reason. Raises as `session` does."""
+        try:
+            connection = _Connection.connect(self._conninfo, autocommit=True, dbname=dbname)
+        except psycopg.Error as error:
+            raise self._meaning(error) from None
+        with connection, _translated(connection):
+            yield Session(connection)
+
+    def _meaning(self, error: psycopg.Error) -> Exception:
+        text = _text(error)
+        if any(sign in text for sign in _WRONG_LOGIN):
+            return Unusable(f"{self.name} refuses the login: {text} (see DB_USER, DB_PASSWORD, DATABASE_URL)")
+        if f'database "{self.database_name}" {_MISSING}' in text:
+            return MissingDatabase(f"{text}; at-worker init-db creates it")
+        if "role" in text and _MISSING in text:
+            return Unusable(f"{self.name} refuses the login: {text} (see DB_USER, DATABASE_URL)")
+        return Unavailable(f"{self.name}: {text}")
+
+
+_COLUMNS = """
+SELECT n.nspname, a.attname, pg_catalog.format_type(a.atttypid, NULL)
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.oid = pg_catalog.to_regclass(%s)
+"""
+
+
+class _Connection(psycopg.Connection[Row]):
+    """A connection that remembers where it found the table."""
+
+    _schema: str | None = None
+
+    def table_schema(self) -> str:
+        """The schema of the table, found through the search path once. Raises MissingTable or Unusable."""
+        if self._schema is None:
+            found = self.execute(_COLUMNS, [TABLE]).fetchall()
+            if not found:
+                raise MissingTable(f"there is no table {TABLE}; at-worker init-db creates it")
+            if problem := complaint({name: kind for _, name, kind in found}):
+                raise Unusable(problem)
+            self._schema = found[0][0]
+        return self._schema
+
+
+@lru_cache(maxsize=256)
+def _addressed(query: LiteralString, schema: str) -> bytes:
+    return query.replace("{tasks}", sql.Identifier(schema, TABLE).as_string()).encode()
+
+
+@contextmanager
+def _translated(connection: _Connection) -> Iterator[None]:
+    """Turn psycopg's errors into ours; a connection is kept only where values or locks were the cause."""
+    try:
+        yield
+    except psycopg.Error as error:
+        state = error.sqlstate or ""
+        if state[:2] in ("22", "23", "P0"):
+            raise Refused(_text(error)) from None
+        if state[:2] in ("40", "55"):
+            raise Contended(_text(error)) from None
+        connection.close()
+        if state == "42P01":
+            raise MissingTable(f"{_text(error)}; at-worker init-db creates the table") from None
+        raise Unavailable(_text(error)) from None
+    except MissingTable:
+        connection.close()
+        raise
+
+
+def _text(error: psycopg.Error) -> str:
+    """The first line that says something; the details may quote values of rows."""
+    text = error.diag.message_primary or str(error) or type(error).__name__
+    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _conninfo(settings: Settings) -> str:
+    defaults: dict[str, str | int | None] = {
+        "application_name": f"at-worker {settings.worker_id}"[:63],
+        "client_encoding": "utf8",
+        "connect_timeout": 10,
+        # Half-open connections: noticed in 30 s instead of hours.
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        # After a failover the old address may lead to a standby.
+        "target_session_attrs": "read-write",
+    }
+    given: Mapping[str, str | int | None]
+    if settings.database_url:
+        given = conninfo.conninfo_to_dict(settings.database_url)
+    else:
+        given = {
+            "host": settings.db_host,
+            "port": settings.db_port,
+            "user": settings.db_user,
+            "password": settings.db_password,
+            "dbname": settings.db_name,
+            "sslmode": settings.db_sslmode,
+        }
+    return conninfo.make_conninfo("", **{**defaults, **given})

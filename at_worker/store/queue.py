@@ -1,0 +1,232 @@
+"""The queue in PostgreSQL: claim, settle, beat. Every statement that ends or extends a claim is fenced.
+
+All times are the database's; instants cross over as seconds before or after the statement.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from at_worker.outcome import Settlement, Status
+from at_worker.store.database import Database, Row, Session
+from at_worker.store.rows import EXPIRED, TASK, task
+from at_worker.task import Claim, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one claim brought: tasks in their order, ids of rows it met too late, and what comes next.
+
+    `next_due` is the seconds until the earliest row that is not due yet, or None.
+    """
+
+    tasks: tuple[Task, ...]
+    expired: tuple[int, ...]
+    next_due: float | None
+
+    @property
+    def size(self) -> int:
+        return len(self.tasks) + len(self.expired)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Claims that a statement did not touch: locked by somebody just now, or no longer ours."""
+
+    locked: frozenset[Claim]
+    lost: frozenset[Claim]
+
+
+# The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index; then
+# each is walked in order from its earliest row. So rows of the future, of other types or of lower priority
+# cost nothing. Lanes come by priority, the types within one in turns; the outer LIMIT stops the walk, and
+# with it the locking, as soon as there are enough. The ids go through an array, so that the UPDATE always
+# looks them up in the primary key; and the CTE is MATERIALIZED, or a LIMIT under SKIP LOCKED may be
+# evaluated twice and take more rows than it says (PostgreSQL bug 15715).
+CLAIM = """
+WITH RECURSIVE step AS (
+    (SELECT t.task_type, t.priority FROM {tasks} t
+      WHERE t.status = 'pending' ORDER BY t.task_type, t.priority LIMIT 1)
+    UNION ALL
+    SELECT next.task_type, next.priority
+      FROM step CROSS JOIN LATERAL (
+        SELECT t.task_type, t.priority FROM {tasks} t
+         WHERE t.status = 'pending' AND (t.task_type, t.priority) > (step.task_type, step.priority)
+         ORDER BY t.task_type, t.priority LIMIT 1) next
+), lane AS MATERIALIZED (
+    SELECT task_type, priority,
+           (row_number() OVER types + %(turn)s) %% count(*) OVER (PARTITION BY priority) AS place
+      FROM step
+     WHERE %(types)s::text[] IS NULL OR task_type = ANY (%(types)s::text[])
+    WINDOW types AS (PARTITION BY priority ORDER BY task_type)
+), due AS MATERIALIZED (
+    SELECT first.id
+      FROM (SELECT task_type, priority FROM lane ORDER BY priority DESC, place) AS lane
+     CROSS JOIN LATERAL (
+        SELECT t.id FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
+           AND t.execute_at <= now()
+         ORDER BY t.execute_at, t.id
+         LIMIT %(room)s FOR UPDATE SKIP LOCKED) first
+     LIMIT %(room)s
+), placed AS MATERIALIZED (
+    SELECT id, row_number() OVER () AS nth FROM due
+), claimed AS (
+    UPDATE {tasks} t
+       SET (status, error_message, claim_seq, locked_by, started_at, updated_at) = (
+            SELECT 'failed', {expired}, t.claim_seq, t.locked_by, t.started_at, now()
+             WHERE t.expires_at <= now()
+            UNION ALL
+            SELECT 'processing', t.error_message, t.claim_seq + 1, %(holder)s, now(), now()
+             WHERE t.expires_at <= now() IS NOT TRUE)
+     WHERE t.id = ANY (ARRAY(SELECT id FROM placed))
+    RETURNING t.status, {task}
+), coming AS (
+    SELECT min(first.execute_at) AS execute_at
+      FROM lane CROSS JOIN LATERAL (
+        SELECT t.execute_at FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
+           AND t.execute_at > now()
+         ORDER BY t.execute_at LIMIT 1) first
+)
+SELECT extract(epoch FROM coming.execute_at - now())::float8, claimed.*
+  FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
+ ORDER BY placed.nth
+""".replace("{task}", TASK).replace("{expired}", EXPIRED)
+
+# Rows are locked in the order of their ids and locked ones are skipped, so that neither a deadlock nor a
+# person's open transaction holds up the others. What is left over is either locked now, and tried again, or
+# no longer ours.
+SETTLE = """
+WITH ended AS MATERIALIZED (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(seqs)s::bigint[], %(statuses)s::text[], %(attempted)s::int[],
+                         %(delays)s::float8[], %(errors)s::text[], %(results)s::text[],
+                         %(started)s::float8[], %(ended)s::float8[])
+           AS e (id, claim_seq, status, attempted, delay, error, result, started_ago, ended_ago)
+), held AS MATERIALIZED (
+    SELECT t.id FROM {tasks} t
+     WHERE t.id = ANY (%(ids)s::bigint[]) AND t.status = 'processing'
+     ORDER BY t.id FOR UPDATE SKIP LOCKED
+), written AS (
+    UPDATE {tasks} t
+       SET status = e.status,
+           attempts = least(t.attempts::bigint + e.attempted, 2147483647),
+           execute_at = CASE WHEN e.delay IS NULL THEN t.execute_at
+                             ELSE now() + e.delay * interval '1 second' END,
+           original_execute_at = CASE WHEN e.delay IS NULL THEN t.original_execute_at
+                                      ELSE coalesce(t.original_execute_at, t.execute_at) END,
+           error_message = CASE WHEN e.attempted = 1 OR e.error IS NOT NULL THEN e.error
+                                ELSE t.error_message END,
+           result = coalesce(e.result::jsonb, t.result),
+           started_at = coalesce(now() - e.started_ago * interval '1 second', t.started_at),
+           completed_at = CASE WHEN e.status = 'completed' THEN now() - e.ended_ago * interval '1 second' END,
+           updated_at = now()
+      FROM ended e
+     WHERE t.id = e.id AND t.id = ANY (ARRAY(SELECT id FROM held))
+       AND t.claim_seq = e.claim_seq AND t.status = 'processing'
+    RETURNING t.id, t.claim_seq
+)
+SELECT e.id, e.claim_seq,
+       EXISTS (SELECT FROM {tasks} t
+                WHERE t.id = e.id AND t.claim_seq = e.claim_seq AND t.status = 'processing') AS still_ours
+  FROM ended e
+ WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = e.id AND w.claim_seq = e.claim_seq)
+"""
+
+BEAT = """
+WITH held AS MATERIALIZED (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(seqs)s::bigint[]) AS h (id, claim_seq)
+), free AS MATERIALIZED (
+    SELECT t.id FROM {tasks} t
+     WHERE t.id = ANY (%(ids)s::bigint[]) AND t.status = 'processing'
+     ORDER BY t.id FOR UPDATE SKIP LOCKED
+), beaten AS (
+    UPDATE {tasks} t SET updated_at = now()
+      FROM held h
+     WHERE t.id = h.id AND t.id = ANY (ARRAY(SELECT id FROM free))
+       AND t.claim_seq = h.claim_seq AND t.status = 'processing'
+    RETURNING t.id, t.claim_seq
+)
+SELECT h.id, h.claim_seq,
+       EXISTS (SELECT FROM {tasks} t
+                WHERE t.id = h.id AND t.claim_seq = h.claim_seq AND t.status = 'processing') AS still_ours
+  FROM held h
+ WHERE NOT EXISTS (SELECT FROM beaten b WHERE b.id = h.id AND b.claim_seq = h.claim_seq)
+"""
+
+# A claim whose reply was lost on the way: the holder's name carries the boot id, so it is nobody else's.
+HAND_BACK_UNHELD = """
+UPDATE {tasks} t SET status = 'pending', updated_at = now()
+ WHERE t.id = ANY (ARRAY(
+        SELECT u.id FROM {tasks} u
+         WHERE u.status = 'processing' AND u.locked_by = %(holder)s AND u.id <> ALL (%(held)s::bigint[])
+         ORDER BY u.id FOR UPDATE SKIP LOCKED))
+RETURNING t.id
+"""
+
+
+class Queue:
+    """The statements of one worker; `types` of None means every type."""
+
+    def __init__(self, database: Database, holder: str, types: Sequence[str] | None) -> None:
+        self._database = database
+        self.holder = holder
+        self._types = None if types is None else list(types)
+
+    def claim(self, room: int, turn: int) -> Batch:
+        """Claim at most `room` due rows; `turn` counts claims, so that types of one priority take turns."""
+        with self._database.session() as session:
+            rows = session.rows(
+                CLAIM, {"room": room, "turn": turn, "types": self._types, "holder": self.holder}
+            )
+        claimed = time.monotonic()
+        found = [row for row in rows if row[1] is not None]
+        return Batch(
+            tuple(task(row[2:], claimed) for row in found if row[1] == Status.PROCESSING),
+            tuple(row[2] for row in found if row[1] != Status.PROCESSING),
+            rows[0][0],
+        )
+
+    def settle(self, settlements: Sequence[Settlement]) -> Leftover:
+        """Write how claims ended, all in one statement. Raises Refused if a value of any of them is."""
+        with self._database.session() as session:
+            return settle(session, settlements)
+
+    def beat(self, claims: Iterable[Claim]) -> Leftover:
+        """Extend claims: touch the heartbeat of each."""
+        ids, seqs = zip(*claims, strict=True)
+        with self._database.session() as session:
+            return _leftover(session.rows(BEAT, {"ids": list(ids), "seqs": list(seqs)}))
+
+    def hand_back_unheld(self, held: Iterable[int]) -> list[int]:
+        """Give back what this holder claimed and does not know of; return the ids."""
+        with self._database.session() as session:
+            rows = session.rows(HAND_BACK_UNHELD, {"holder": self.holder, "held": list(held)})
+        return [row[0] for row in rows]
+
+
+def settle(session: Session, settlements: Sequence[Settlement]) -> Leftover:
+    """The same within a transaction of the caller's."""
+    now = time.monotonic()
+    rows = session.rows(
+        SETTLE,
+        {
+            "ids": [s.claim.id for s in settlements],
+            "seqs": [s.claim.seq for s in settlements],
+            "statuses": [s.status.value for s in settlements],
+            "attempted": [int(s.attempted) for s in settlements],
+            "delays": [s.delay for s in settlements],
+            "errors": [s.error for s in settlements],
+            "results": [s.result for s in settlements],
+            "started": [None if s.started is None else now - s.started for s in settlements],
+            "ended": [None if s.ended is None else now - s.ended for s in settlements],
+        },
+    )
+    return _leftover(rows)
+
+
+def _leftover(rows: list[Row]) -> Leftover:
+    return Leftover(
+        locked=frozenset(Claim(row[0], row[1]) for row in rows if row[2]),
+        lost=frozenset(Claim(row[0], row[1]) for row in rows if not row[2]),
+    )

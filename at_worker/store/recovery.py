@@ -1,0 +1,105 @@
+"""What becomes of rows that nobody looks after: lost, expired, old. The statements of the cleaner."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from at_worker.store.database import Database, Session
+from at_worker.store.rows import EXPIRED, TASK, task
+from at_worker.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A task whose heartbeat stopped `silence` seconds ago; `lost_before`: its last attempt ended so too."""
+
+    task: Task
+    locked_by: str | None
+    silence: float
+    lost_before: bool
+
+
+STUCK = """
+SELECT {task},
+        t.locked_by, extract(epoch FROM now() - t.updated_at)::float8,
+        coalesce(t.error_message LIKE 'lost:%%', false)
+  FROM {tasks} t
+ WHERE t.status = 'processing' AND t.updated_at < now() - %(timeout)s * interval '1 second'
+   AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
+ ORDER BY t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+""".replace("{task}", TASK)
+
+NEXT_STUCK = """
+SELECT extract(epoch FROM min(t.updated_at) - now())::float8 + %(timeout)s
+  FROM {tasks} t
+ WHERE t.status = 'processing' AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
+"""
+
+EXPIRE = """
+UPDATE {tasks} t SET status = 'failed', updated_at = now(), error_message = {expired}
+ WHERE t.id = ANY (ARRAY(
+        SELECT u.id FROM {tasks} u
+         WHERE u.status = 'pending' AND u.expires_at <= now()
+           AND (%(types)s::text[] IS NULL OR u.task_type = ANY (%(types)s::text[]))
+         ORDER BY u.expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING t.id
+""".replace("{expired}", EXPIRED)
+
+# Walks the primary key, a stretch at a time: an index on the time of completion would cost every task.
+DELETE_OLD = """
+WITH stretch AS MATERIALIZED (
+    SELECT t.id, t.status, t.updated_at, t.task_type FROM {tasks} t
+     WHERE t.id > %(after)s ORDER BY t.id LIMIT %(limit)s
+), old AS MATERIALIZED (
+    SELECT t.id FROM {tasks} t
+     WHERE t.id = ANY (ARRAY(
+            SELECT s.id FROM stretch s
+             WHERE s.status IN ('completed', 'cancelled')
+               AND s.updated_at < now() - %(retention)s * interval '1 second'
+               AND (%(types)s::text[] IS NULL OR s.task_type = ANY (%(types)s::text[]))))
+       AND t.status IN ('completed', 'cancelled')
+     ORDER BY t.id FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM {tasks} t WHERE t.id = ANY (ARRAY(SELECT id FROM old)) RETURNING 1
+)
+SELECT (SELECT max(id) FROM stretch), (SELECT count(*) FROM deleted)
+"""
+
+
+class Recovery:
+    """The statements of one cleaner; `types` of None means every type, `timeout` is in seconds."""
+
+    def __init__(self, database: Database, timeout: float, types: Sequence[str] | None) -> None:
+        self._database = database
+        self._scope = {"timeout": timeout, "types": None if types is None else list(types)}
+
+    @contextmanager
+    def stuck(self, limit: int) -> Iterator[tuple[Session, list[Stuck]]]:
+        """Hold stuck tasks locked, so that the caller settles them in the same transaction."""
+        with self._database.session() as session, session.transaction():
+            rows = session.rows(STUCK, {**self._scope, "limit": limit})
+            now = time.monotonic()
+            yield session, [Stuck(task(row[:12], now), *row[12:]) for row in rows]
+
+    def next_stuck(self) -> float | None:
+        """Seconds until the oldest heartbeat of all claimed tasks runs out, or None where there are none."""
+        with self._database.session() as session:
+            seconds: float | None = session.rows(NEXT_STUCK, self._scope)[0][0]
+        return seconds
+
+    def expire(self, limit: int) -> list[int]:
+        """Fail pending rows whose `expires_at` passed; return their ids."""
+        with self._database.session() as session:
+            return [row[0] for row in session.rows(EXPIRE, {**self._scope, "limit": limit})]
+
+    def delete_old(self, retention: float, after: int, limit: int) -> tuple[int | None, int]:
+        """Look at `limit` rows from id `after` on and delete what is older than `retention` seconds.
+
+        Returns the last id looked at (None at the end of the table) and how many were deleted.
+        """
+        with self._database.session() as session:
+            row = session.rows(
+                DELETE_OLD, {**self._scope, "retention": retention, "after": after, "limit": limit}
+            )[0]
+        return row[0], row[1]

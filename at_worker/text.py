@@ -1,0 +1,28 @@
+"""Texts as PostgreSQL can store them and people can read them."""
+
+import re
+
+LONGEST_ERROR = 4096
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def clean(text: str) -> str:
+    """Replace what a PostgreSQL text cannot hold: NUL and lone surrogates."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def clean_json(text: str) -> str:
+    """The same for a rendered JSON text, where NUL is an escape that jsonb refuses."""
+    return _ESCAPED_NUL.sub("\\1\ufffd", clean(text))
+
+
+def clip(text: str, longest: int = LONGEST_ERROR) -> str:
+    """Cut to `longest` characters, the last of them an ellipsis where something is missing."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def one_line(error: BaseException) -> str:
+    """Say an exception in one line: its kind and, where it has one, its message."""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
