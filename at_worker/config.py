@@ -17,6 +17,8 @@ DOTENV_FILES = (Path(".env"), Path("/app/.env"))
 
 Parse = Callable[[str], Any]
 
+_CENTURY = 36525 * 86400.0  # what threads can wait and dates can be moved by
+
 
 class ConfigError(Exception):
     """Settings that cannot be used; the message lists every one of them."""
@@ -67,7 +69,7 @@ def _whole(least: int, most: int) -> Parse:
     return parse
 
 
-def _duration(unit: str, least: float, most: float = float("inf")) -> Parse:
+def _duration(unit: str, least: float, most: float = _CENTURY) -> Parse:
     def parse(text: str) -> float:
         length = seconds(text, unit)
         if length < least:
@@ -124,9 +126,6 @@ def _setting(
     )
 
 
-_YEAR = 366 * 86400.0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every setting of a worker; all lengths of time are seconds."""
@@ -173,7 +172,7 @@ class Settings:
         "minutes without a heartbeat until a task is given to another worker; at least 5s",
     )
     task_timeout: float = _setting(
-        "WORKER_TASK_TIMEOUT", "300", _duration("s", 0.1, _YEAR), "seconds; bound on one attempt"
+        "WORKER_TASK_TIMEOUT", "300", _duration("s", 0.1, _CENTURY), "seconds; bound on one attempt"
     )
     task_types: tuple[str, ...] | None = _setting(
         "WORKER_TASK_TYPES",
@@ -200,7 +199,7 @@ class Settings:
     http_timeout: float = _setting(
         "HTTP_TIMEOUT",
         "30",
-        _duration("s", 0.1, _YEAR),
+        _duration("s", 0.1, _CENTURY),
         "seconds, total for one callback",
         group="HTTP callbacks",
     )
@@ -233,7 +232,7 @@ class Settings:
         group="RabbitMQ",
     )
     rabbitmq_timeout: float = _setting(
-        "RABBITMQ_TIMEOUT", "30", _duration("s", 0.1, _YEAR), "seconds, total for one message"
+        "RABBITMQ_TIMEOUT", "30", _duration("s", 0.1, _CENTURY), "seconds, total for one message"
     )
 
     smtp_host: str = _setting("SMTP_HOST", "localhost", _text, "the mail server", group="E-mail")
@@ -258,7 +257,7 @@ class Settings:
         "PEM file of the authorities to trust instead of the system's",
     )
     smtp_timeout: float = _setting(
-        "SMTP_TIMEOUT", "60", _duration("s", 0.1, _YEAR), "seconds, total for one mail"
+        "SMTP_TIMEOUT", "60", _duration("s", 0.1, _CENTURY), "seconds, total for one mail"
     )
 
     metrics_port: int = _setting(

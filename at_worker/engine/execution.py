@@ -90,7 +90,7 @@ class Execution:
             outcome: object = executor.execute(payload, self._attempt(running))
         except InvalidPayload as error:
             return Fail(str(error))
-        except Exception as error:
+        except BaseException as error:  # noqa: BLE001 - sys.exit() in a plug-in must not cost the task or the thread
             logger.exception("[Executor] Surprise in task %d", task.id, extra=self._fields(task))
             return Retry(one_line(error))
         if isinstance(outcome, Outcome):

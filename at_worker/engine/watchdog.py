@@ -26,7 +26,11 @@ class Watchdog:
         self._give_up = give_up
 
     def turn(self) -> float:
-        now = time.monotonic()
+        """Look at what runs; returns the seconds until the next deadline can pass."""
+        return self.look(time.monotonic())
+
+    def look(self, now: float) -> float:
+        """The same at a given monotonic instant."""
         # What starts from now on has its deadline a whole timeout away.
         pause = self._timeout
         for running in self._runner.running():

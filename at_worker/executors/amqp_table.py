@@ -60,12 +60,15 @@ def _entry(value: Json, where: str, depth: int) -> Value:
 
 def _decimal(value: Decimal, where: str) -> Decimal:
     """AMQP scales a signed 32-bit integer by 0 to 255 digits."""
-    if value.is_finite():
-        _, digits, exponent = value.normalize().as_tuple()
-        assert isinstance(exponent, int)  # noqa: S101 - it is finite
+    if value == 0:
+        return Decimal(0)
+    _, digits, exponent = value.as_tuple()
+    if isinstance(exponent, int):
+        # By hand: Decimal's own normalize() rounds to 28 digits, and overflows.
+        shown = "".join(map(str, digits)).rstrip("0")
+        exponent += len(digits) - len(shown)
         # The length first: 1E+1000000000 would be written out.
-        if len(digits) + max(0, exponent) <= 10 and exponent >= -255:
-            scaled = int(value.scaleb(max(0, -exponent)))
-            if -(2**31) <= scaled < 2**31:
-                return value
+        short = exponent >= -255 and len(shown) + max(0, exponent) <= 10
+        if short and int(shown) * 10 ** max(0, exponent) < 2**31:
+            return value
     raise InvalidPayload(where, "does not fit the 32-bit decimals of AMQP; write it as a string")

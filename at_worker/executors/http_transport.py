@@ -33,7 +33,7 @@ from at_worker.executors.http_socket import (
 )
 
 # urllib3 logs whole URLs, tokens in their queries included.
-logging.getLogger("urllib3").propagate = False
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 # Reading a longer body to its end costs more than a new connection does.
 _WORTH_READING = 65_536
@@ -219,8 +219,8 @@ def _target(error: BaseException, url: str) -> str:
 def _root(error: BaseException) -> BaseException:
     """The error below the wrappers of requests and urllib3, whose texts hold whole URLs."""
     while isinstance(error, requests.RequestException | HTTPError):
-        inner = error.__cause__ or error.__context__
-        if inner is None:
+        inner = error.__cause__ or error.__context__ or next(iter(error.args), None)
+        if not isinstance(inner, BaseException):
             break
         error = inner
     return error

@@ -60,11 +60,12 @@ class Connection:
         connection = self._connection
         if connection is None or not connection.is_open:
             return f"no connection to {self.target} in time"
+        fate = "it may have arrived" if delivery.channel else "it was not sent"
         if self._blocked:
-            return f"{self.target} blocks publishers: {self._blocked}"
-        if delivery.channel is None:
-            return f"no free channel to {self.target} in time"
-        return f"{self.target} did not confirm the message in time; it may have arrived"
+            return f"{self.target} blocks publishers: {self._blocked}; {fate}"
+        if not delivery.channel:
+            return f"no free channel to {self.target} in time; {fate}"
+        return f"{self.target} did not confirm the message in time; {fate}"
 
     def dispatch(self) -> None:
         """Write what can be written; whatever may allow more comes back here."""

@@ -1,10 +1,14 @@
 """What the tests of `http_callback` share."""
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+
+import trustme
 
 from at_worker import config
 from at_worker.executors.http_callback import HttpCallback
@@ -40,3 +44,18 @@ def once(payload: Mapping[str, Json], seconds: float = 10, **variables: str) -> 
     """The same with an executor of its own."""
     with executor(**variables) as callback:
         return call(callback, payload, seconds)
+
+
+class Authority:
+    """A certificate authority of the test's own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._ca = trustme.CA()
+        self.ca_file = str(directory / "ca.pem")
+        self._ca.cert_pem.write_to_path(self.ca_file)
+
+    def server(self, *names: str) -> ssl.SSLContext:
+        """What a server of these names needs."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._ca.issue_cert(*names).configure_cert(context)
+        return context

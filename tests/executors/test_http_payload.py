@@ -37,8 +37,8 @@ BROKEN_HEADER_VALUES: list[Json] = [
     None, [], {}, "a\r\nb", "a\nb", "\x00", "€", "日本", "\ud800", "a\u2028b",
 ]  # fmt: skip
 BROKEN_BASICS: list[Json] = [
-    SECRET, 7, {}, [], ["u"], ["u", SECRET, "x"], ["u", 7], [None, SECRET], ["u:v", SECRET], ["u", f"{SECRET}\n"],
-    ["\x00", SECRET], ["u", f"{SECRET}\ud800"],
+    SECRET, 7, {}, [], ["u"], ["u", SECRET, "x"], ["u", 7], [None, SECRET], ["u:v", SECRET],
+    ["u", f"{SECRET}\n"], ["\x00", SECRET], ["u", f"{SECRET}\ud800"],
 ]  # fmt: skip
 BROKEN_BEARERS: list[Json] = [
     7, True, [], {}, "", f"{SECRET} x", f"{SECRET}\r\n", f"{SECRET}é",
@@ -47,6 +47,10 @@ BROKEN_BEARERS: list[Json] = [
 
 def broken(name: str, *values: Json) -> list[tuple[str, Json]]:
     return [(name, {"url": URL, name: value}) for value in values]
+
+
+def broken_member(outer: str, name: str, value: Json) -> tuple[str, Json]:
+    return f"{outer}.{name}", {"url": URL, outer: {name: value}}
 
 
 BROKEN: list[tuple[str, Json]] = [
@@ -58,15 +62,15 @@ BROKEN: list[tuple[str, Json]] = [
     ),
     *broken("timeout", "30", True, [], {}, 0, -1, Decimal("-0.1"), Decimal("1e99"), 10**30),
     *broken("headers", "X: y", 7, True, [], [["X", "y"]], {"X\r\nY": "x"}),
-    *((f"headers.{name}", {"url": URL, "headers": {name: "x"}}) for name in BROKEN_HEADER_NAMES),
-    *(("headers.X-A", {"url": URL, "headers": {"X-A": value}}) for value in BROKEN_HEADER_VALUES),
+    *(broken_member("headers", name, "x") for name in BROKEN_HEADER_NAMES),
+    *(broken_member("headers", "X-A", value) for value in BROKEN_HEADER_VALUES),
     ("headers.x-a", {"url": URL, "headers": {"X-A": "1", "x-a": "2"}}),
     *broken(
         "auth", SECRET, 7, True, [SECRET], {}, {"digest": SECRET}, {"basic": ["u", SECRET], "bearer": SECRET}
     ),
     ("auth", {"url": URL, "auth": {"bearer": SECRET}, "headers": {"authorization": SECRET}}),
-    *(("auth.basic", {"url": URL, "auth": {"basic": value}}) for value in BROKEN_BASICS),
-    *(("auth.bearer", {"url": URL, "auth": {"bearer": value}}) for value in BROKEN_BEARERS),
+    *(broken_member("auth", "basic", value) for value in BROKEN_BASICS),
+    *(broken_member("auth", "bearer", value) for value in BROKEN_BEARERS),
     *broken("data", "\ud800", {"deep": ["\udfff"]}),
 ]
 

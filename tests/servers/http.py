@@ -237,7 +237,11 @@ def read_head(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def tunnelling(arrivals: list[bytes], answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n") -> Iterator[int]:
+def tunnelling(
+    arrivals: list[bytes],
+    answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n",
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[int]:
     """A proxy for CONNECT that keeps the heads of the requests to it; gives its port."""
 
     def handle(client: socket.socket, _: threading.Event) -> None:
@@ -253,7 +257,7 @@ def tunnelling(arrivals: list[bytes], answer: bytes = b"HTTP/1.1 200 Connected\r
             _pump(client, target)
             back.join()
 
-    with serving(handle) as port:
+    with serving(handle, tls) as port:
         yield port
 
 

@@ -61,7 +61,9 @@ class Received:
 class SmtpServer:
     """Takes every mail and keeps it in `mails`, unless `replies` (by address) or `content_replies` say no."""
 
-    def __init__(self, tls: Tls, login: tuple[str, str] | None, *, smtputf8: bool, size_limit: int) -> None:
+    def __init__(
+        self, tls: Tls, login: tuple[str, str] | None, host: str, *, smtputf8: bool, size_limit: int
+    ) -> None:
         self.mails: list[Received] = []
         self.replies: dict[str, str] = {}
         self.content_replies: list[str] = []
@@ -71,7 +73,7 @@ class SmtpServer:
         self._login = login
         self._smtputf8 = smtputf8
         self._size_limit = size_limit
-        self._listener = socket.create_server((HOST, 0))
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._transports: list[asyncio.Transport] = []
         self._ready = threading.Event()
@@ -194,11 +196,12 @@ def smtp_server(
     tls: Tls = "none",
     *,
     login: tuple[str, str] | None = None,
+    host: str = HOST,
     smtputf8: bool = True,
     size_limit: int = 33_554_432,
 ) -> Iterator[SmtpServer]:
     """A server on a free port; nothing of it is left at the end."""
-    server = SmtpServer(tls, login, smtputf8=smtputf8, size_limit=size_limit)
+    server = SmtpServer(tls, login, host, smtputf8=smtputf8, size_limit=size_limit)
     server.start()
     try:
         yield server

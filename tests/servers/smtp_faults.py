@@ -89,11 +89,11 @@ def too_busy(line: Line) -> None:
 
 
 def drop_after_content(line: Line) -> None:
-    _take_content(line)
+    take_content(line)
 
 
 def hang_after_content(line: Line) -> None:
-    _take_content(line)
+    take_content(line)
     line.wait_for_end()
 
 
@@ -108,7 +108,7 @@ def nonsense_at_sender(line: Line) -> None:
     line.wait_for_end()
 
 
-def _take_content(line: Line) -> None:
+def take_content(line: Line) -> None:
     _obey(line, until="DATA")
     line.say("354 go on")
     while line.hear() != ".":

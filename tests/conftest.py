@@ -1,0 +1,71 @@
+"""The servers and databases that tests share."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from at_worker import embedded
+from at_worker.store import admin
+from tests.tables import Table, dsn_of
+
+
+@pytest.fixture(scope="session")
+def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL for the whole run: AT_TEST_DATABASE_URL, or an embedded one that ends with the run."""
+    if given := os.environ.get("AT_TEST_DATABASE_URL"):
+        yield given
+        return
+    with embedded.serve(Path(tmp_path_factory.mktemp("postgres"))) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            # Nothing here has to survive a power cut.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def template(server_dsn: str) -> Iterator[str]:
+    """The name of a database with the schema applied, to copy for each test."""
+    name = f"at_template_{secrets.token_hex(4)}"
+    with closing(psycopg.connect(server_dsn, autocommit=True)) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        with psycopg.connect(dsn_of(server_dsn, name), autocommit=True) as inside:
+            inside.execute(admin.ddl().encode())
+        yield name
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_dsn(server_dsn: str) -> Iterator[str]:
+    """The address of a fresh database without the schema."""
+    yield from _fresh(server_dsn, "template1")
+
+
+@pytest.fixture
+def dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """The address of a fresh database with the schema."""
+    yield from _fresh(server_dsn, template)
+
+
+@pytest.fixture
+def table(dsn: str) -> Iterator[Table]:
+    """The table of a fresh database, as people use it."""
+    with closing(Table(dsn)) as opened:
+        yield opened
+
+
+def _fresh(server_dsn: str, template: str) -> Iterator[str]:
+    name = f"at_test_{secrets.token_hex(6)}"
+    with closing(psycopg.connect(server_dsn, autocommit=True)) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        yield dsn_of(server_dsn, name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

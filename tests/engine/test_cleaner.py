@@ -1,0 +1,129 @@
+import logging
+from datetime import timedelta
+
+import pytest
+
+from tests.engine.bench import bench
+from tests.tables import Table
+
+
+def test_every_turn_says_one_line(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+    with bench(table) as worker, caplog.at_level(logging.INFO):
+        worker.cleaner.turn()
+    assert caplog.messages == ["[Cleaner] Restored 0, failed 0, expired 0, deleted 0 tasks"]
+
+
+def test_what_is_restored_and_failed_is_named(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+    again = table.insert(status="processing", updated_at="2020-01-01T00:00:00Z")
+    last = table.insert(status="processing", updated_at="2020-01-01T00:00:00Z", max_attempts=1)
+    with bench(table) as worker, caplog.at_level(logging.INFO):
+        worker.cleaner.turn()
+    assert caplog.messages[0].startswith(
+        f"[Cleaner] Restored stuck task {again} (lost: an unknown worker gave no"
+    )
+    assert caplog.messages[1].startswith(f"[Cleaner] Marked task {last} as failed (lost: ")
+    assert caplog.messages[2] == "[Cleaner] Restored 1, failed 1, expired 0, deleted 0 tasks"
+
+
+def test_a_hand_made_processing_row_is_given_back(table: Table) -> None:
+    task = table.insert(status="processing", updated_at="2020-01-01T00:00:00Z")
+    with bench(table) as worker:
+        worker.cleaner.turn()
+        worker.work()
+    row = table.row(task)
+    assert (row["status"], row["attempts"]) == ("completed", 2)
+
+
+def test_more_rows_than_one_batch_are_restored_in_one_turn(table: Table) -> None:
+    table.sql(
+        "INSERT INTO scheduled_tasks (task_type, status, updated_at)"
+        " SELECT 'probe', 'processing', '2020-01-01Z' FROM generate_series(1, 1234)"
+    )
+    with bench(table) as worker:
+        worker.cleaner.turn()
+    assert table.sql("SELECT status, count(*) FROM scheduled_tasks GROUP BY status") == [
+        {"status": "pending", "count": 1234}
+    ]
+
+
+def test_a_stuck_row_that_a_person_has_locked_is_left_alone(table: Table) -> None:
+    task = table.insert(status="processing", updated_at="2020-01-01T00:00:00Z")
+    person = Table(table.dsn)
+    person.sql("BEGIN")
+    person.sql("SELECT FROM scheduled_tasks FOR UPDATE")
+    with bench(table) as worker:
+        worker.cleaner.turn()
+        assert table.row(task)["status"] == "processing"
+        person.sql("ROLLBACK")
+        person.close()
+        worker.cleaner.turn()
+    assert table.row(task)["status"] == "pending"
+
+
+def test_types_of_other_workers_are_left_alone(table: Table) -> None:
+    stuck = table.insert("probe", status="processing", updated_at="2020-01-01T00:00:00Z")
+    expired = table.insert("probe", expires_at="2020-01-01T00:00:00Z")
+    old = table.insert("probe", status="completed", updated_at="2020-01-01T00:00:00Z")
+    with bench(table, WORKER_TASK_TYPES="other", WORKER_RETENTION="7d") as worker:
+        worker.cleaner.turn()
+    assert [table.row(task)["status"] for task in (stuck, expired, old)] == [
+        "processing",
+        "pending",
+        "completed",
+    ]
+
+
+def test_the_next_turn_comes_when_the_oldest_heartbeat_runs_out(table: Table) -> None:
+    table.sql(
+        "INSERT INTO scheduled_tasks (task_type, status, updated_at)"
+        " VALUES ('probe', 'processing', now() - interval '295 s'), ('probe', 'processing', now())"
+    )
+    with bench(table) as worker:
+        assert 4 < worker.cleaner.turn() < 6
+
+
+def test_without_claimed_tasks_the_next_turn_comes_by_interval_or_stuck_timeout(table: Table) -> None:
+    with bench(table, WORKER_CLEANER_INTERVAL="60s") as worker:
+        assert worker.cleaner.turn() == 60
+    with bench(table, WORKER_STUCK_TIMEOUT="7s") as worker:
+        assert worker.cleaner.turn() == 7
+
+
+def test_a_killer_task_parts_from_its_neighbours(table: Table) -> None:
+    tasks = [table.insert() for _ in range(4)]
+    # A worker that dies of one of them takes them all along, twice.
+    with bench(table) as worker:
+        for _ in range(2):
+            worker.queue.claim(4, 0)
+            table.sql("UPDATE scheduled_tasks SET updated_at = updated_at - interval '301 s'")
+            worker.cleaner.turn()
+    starts = {table.row(task)["execute_at"] - table.row(task)["updated_at"] for task in tasks}
+    assert len(starts) == 4
+    assert all(timedelta(seconds=120) <= start <= timedelta(seconds=144) for start in starts)
+
+
+def test_old_completed_and_cancelled_rows_are_deleted_and_failed_ones_kept(table: Table) -> None:
+    table.sql(
+        "INSERT INTO scheduled_tasks (task_type, status, updated_at, execute_at)"
+        " SELECT 'probe', status, now() - age, '2999-01-01Z'"
+        "   FROM unnest('{pending,completed,failed,cancelled}'::text[]) status,"
+        "        unnest('{1 d,8 d}'::interval[]) age, generate_series(1, 700)"
+    )
+    with bench(table, WORKER_RETENTION="7d") as worker:
+        worker.cleaner.turn()
+    kept = table.sql(
+        "SELECT status, count(*) FROM scheduled_tasks GROUP BY status",
+    )
+    assert {row["status"]: row["count"] for row in kept} == {
+        "cancelled": 700,
+        "completed": 700,
+        "failed": 1400,
+        "pending": 1400,
+    }
+
+
+def test_without_a_retention_nothing_is_deleted(table: Table) -> None:
+    task = table.insert(status="completed", updated_at="2020-01-01T00:00:00Z")
+    with bench(table) as worker:
+        worker.cleaner.turn()
+    assert table.row(task)["status"] == "completed"

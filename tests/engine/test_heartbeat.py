@@ -1,0 +1,76 @@
+from tests.engine.bench import Gate, bench
+from tests.tables import Table
+
+
+def test_a_task_that_outlives_the_stuck_timeout_is_not_run_twice(table: Table) -> None:
+    task = table.insert()
+    gate = Gate()
+    with bench(table) as worker, bench(table, "boot-2") as other:
+        worker.probe.behave = gate
+        worker.poller.turn()
+        gate.wait_until_entered()
+        for _ in range(3):
+            table.age(task, 200)
+            worker.heartbeat.turn()
+            other.cleaner.turn()
+            other.work()
+        gate.open()
+        worker.settle()
+        assert not other.probe.attempts
+    row = table.row(task)
+    assert (row["status"], row["attempts"], row["claim_seq"]) == ("completed", 1, 1)
+
+
+def test_a_result_that_is_not_written_yet_keeps_its_heartbeat(table: Table) -> None:
+    task = table.insert()
+    with bench(table) as worker, bench(table, "boot-2") as other:
+        worker.poller.turn()
+        assert worker.wait()
+        table.age(task, 301)
+        worker.heartbeat.turn()
+        other.cleaner.turn()
+        worker.settle()
+    assert table.row(task)["attempts"] == 1
+
+
+def test_a_row_locked_by_a_person_does_not_cost_the_others_their_heartbeat(table: Table) -> None:
+    tasks = [table.insert() for _ in range(101)]
+    person = Table(table.dsn)
+    gate = Gate()
+    with bench(table, WORKER_CONCURRENCY="101", WORKER_BATCH_SIZE="101") as worker:
+        worker.probe.behave = gate
+        worker.poller.turn()
+        gate.wait_until_entered(101)
+        table.sql("UPDATE scheduled_tasks SET updated_at = updated_at - interval '200 s'")
+        person.sql("BEGIN")
+        person.sql("SELECT FROM scheduled_tasks WHERE id = %(id)s FOR UPDATE", id=tasks[0])
+        again = worker.heartbeat.turn()
+        old = "SELECT count(*) AS n FROM scheduled_tasks WHERE updated_at < now() - interval '100 s'"
+        assert table.sql(old) == [{"n": 1}]
+        person.sql("ROLLBACK")
+        person.close()
+        assert again < worker.heartbeat.turn() == worker.settings.heartbeat_interval
+        assert table.sql(old) == [{"n": 0}]
+        gate.open()
+        worker.settle()
+
+
+def test_a_worker_without_tasks_asks_nothing_of_the_database(table: Table) -> None:
+    with bench(table) as worker:
+        worker.database.close()
+        assert worker.heartbeat.turn() == worker.settings.heartbeat_interval
+
+
+def test_heartbeats_stop_for_a_task_that_was_taken_away(table: Table) -> None:
+    task = table.insert()
+    gate = Gate()
+    with bench(table) as worker:
+        worker.probe.behave = gate
+        worker.poller.turn()
+        gate.wait_until_entered()
+        table.sql("UPDATE scheduled_tasks SET status = 'cancelled' WHERE id = %(id)s", id=task)
+        worker.heartbeat.turn()
+        assert worker.leases.claims() == []
+        gate.open()
+        worker.settle()
+    assert table.row(task)["status"] == "cancelled"

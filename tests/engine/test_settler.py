@@ -1,0 +1,139 @@
+from at_worker import Done, Fail, Outcome, Retry
+from at_worker.outcome import Settlement, Status
+from tests.engine.bench import Gate, bench
+from tests.tables import Table
+
+
+def test_tasks_that_ended_together_are_written_in_one_statement(table: Table) -> None:
+    for _ in range(4):
+        table.insert()
+    with bench(table) as worker:
+        worker.work()
+    assert table.sql("SELECT count(DISTINCT updated_at) AS writes FROM scheduled_tasks") == [{"writes": 1}]
+
+
+def test_a_late_result_after_the_cleaner_gave_the_task_away_changes_nothing(table: Table) -> None:
+    task = table.insert()
+    gate = Gate(Fail("of a ghost"))
+    with bench(table) as paused, bench(table, "boot-2") as successor:
+        paused.probe.behave = gate
+        paused.poller.turn()
+        gate.wait_until_entered()
+        table.age(task, 301)
+        successor.cleaner.turn()
+        successor.work()
+        before = table.row(task)
+        gate.open()
+        paused.settle()
+        assert paused.leases.claims() == []
+    assert table.row(task) == before
+    assert (before["status"], before["locked_by"], before["claim_seq"]) == ("completed", "w-1/boot-2", 2)
+
+
+def test_a_late_result_does_not_touch_the_claim_of_its_successor(table: Table) -> None:
+    task = table.insert()
+    ghost, gate = Gate(Done("of a ghost")), Gate(Done("of the owner"))
+    with bench(table) as paused, bench(table, "boot-2") as successor:
+        paused.probe.behave = ghost
+        paused.poller.turn()
+        ghost.wait_until_entered()
+        table.age(task, 301)
+        successor.cleaner.turn()
+        successor.probe.behave = gate
+        successor.poller.turn()
+        gate.wait_until_entered()
+        ghost.open()
+        paused.settle()
+        assert table.row(task)["status"] == "processing"
+        gate.open()
+        successor.settle()
+    row = table.row(task)
+    assert (row["status"], row["attempts"], row["result"]) == ("completed", 2, "of the owner")
+
+
+def test_one_bad_row_in_a_batch_fails_alone(table: Table) -> None:
+    tasks = [table.insert(payload={"n": n}) for n in range(4)]
+    table.sql(
+        "ALTER TABLE scheduled_tasks ADD CONSTRAINT own_rule CHECK (result->>'n' <> '2')",
+    )
+    with bench(table) as worker:
+        worker.probe.behave = lambda payload, _attempt: Done(payload)
+        worker.work()
+    rows = [table.row(task) for task in tasks]
+    assert [row["status"] for row in rows] == ["completed", "completed", "failed", "completed"]
+    assert rows[2]["error_message"].startswith("the result could not be stored: ")
+    assert "own_rule" in rows[2]["error_message"]
+
+
+def test_texts_that_postgresql_cannot_hold_are_cleaned(table: Table) -> None:
+    tasks = [table.insert(payload={"n": n}) for n in range(3)]
+    outcomes: list[Outcome] = [
+        Done({"body": "a\0b\ud800c", "k\0": 1}),
+        Retry("nul \0 and \udfff"),
+        Fail("x" * 5000),
+    ]
+    with bench(table) as worker:
+        worker.probe.behave = lambda _payload, attempt: outcomes[tasks.index(attempt.task_id)]
+        worker.work()
+    done, retried, failed = (table.row(task) for task in tasks)
+    assert done["result"] == {"body": "a\ufffdb\ufffdc", "k\ufffd": 1}
+    assert retried["error_message"] == "nul \ufffd and \ufffd"
+    assert len(failed["error_message"]) == 4096
+
+
+def test_a_row_locked_by_a_person_waits_while_a_hundred_others_are_settled(table: Table) -> None:
+    tasks = [table.insert() for _ in range(101)]
+    person = Table(table.dsn)
+    with bench(table, WORKER_CONCURRENCY="101", WORKER_BATCH_SIZE="101") as worker:
+        gate = Gate()
+        worker.probe.behave = gate
+        worker.poller.turn()
+        gate.wait_until_entered(101)
+        person.sql("BEGIN")
+        person.sql("SELECT FROM scheduled_tasks WHERE id = %(id)s FOR UPDATE", id=tasks[50])
+        gate.open()
+        worker.settle()
+        assert table.sql("SELECT count(*) AS n FROM scheduled_tasks WHERE status = 'completed'") == [
+            {"n": 100}
+        ]
+        assert [claim.id for claim in worker.leases.claims()] == [tasks[50]]
+        person.sql("ROLLBACK")
+        worker.settle()
+        assert worker.leases.claims() == []
+    person.close()
+    assert table.row(tasks[50])["status"] == "completed"
+
+
+def test_a_row_that_was_deleted_while_it_ran_disturbs_nobody(table: Table) -> None:
+    gone, kept = table.insert(), table.insert()
+    gate = Gate()
+    with bench(table) as worker:
+        worker.probe.behave = gate
+        worker.poller.turn()
+        gate.wait_until_entered(2)
+        table.sql("DELETE FROM scheduled_tasks WHERE id = %(id)s", id=gone)
+        gate.open()
+        worker.settle()
+        assert worker.leases.claims() == []
+    assert table.row(kept)["status"] == "completed"
+
+
+def test_an_extreme_counter_of_a_hand_made_row_does_not_stop_it(table: Table) -> None:
+    task = table.insert(attempts=2147483647, max_attempts=2147483647)
+    with bench(table) as worker:
+        worker.work()
+    assert table.row(task)["status"] == "completed"
+
+
+def test_a_settlement_of_an_old_claim_and_of_the_present_one_can_share_a_batch(table: Table) -> None:
+    task = table.insert()
+    with bench(table) as worker:
+        (first,) = worker.queue.claim(1, 0).tasks
+        worker.queue.hand_back_unheld([])
+        (second,) = worker.queue.claim(1, 0).tasks
+        leftover = worker.queue.settle(
+            [Settlement(first.claim, Status.FAILED, error="old"), Settlement(second.claim, Status.COMPLETED)]
+        )
+    assert leftover.lost == {first.claim}
+    assert not leftover.locked
+    assert table.row(task)["status"] == "completed"

@@ -1,0 +1,124 @@
+"""What the statements of the queue promise, whoever calls them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from at_worker.store.database import Database
+from at_worker.store.queue import Batch, Queue
+from tests.tables import Table
+
+
+@pytest.fixture
+def database(table: Table) -> Iterator[Database]:
+    opened = Database(table.settings())
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def queue(database: Database) -> Queue:
+    return Queue(database, "w-1/boot", None)
+
+
+def _ids(batch: Batch) -> list[int]:
+    return [task.id for task in batch.tasks]
+
+
+def test_a_claim_takes_no_more_than_its_room(table: Table, queue: Queue) -> None:
+    for n in range(30):
+        table.insert(f"type-{n % 3}", priority=n % 10)
+    assert [queue.claim(7, turn).size for turn in range(5)] == [7, 7, 7, 7, 2]
+
+
+def test_a_claim_locks_no_more_rows_than_it_takes(table: Table, queue: Queue) -> None:
+    for n in range(30):
+        table.insert(f"type-{n % 3}")
+    queue.claim(7, 0)
+    # A row that was locked and left alone shows its locker in xmax.
+    assert table.sql("SELECT count(*) AS n FROM scheduled_tasks WHERE status = 'pending' AND xmax <> 0") == [
+        {"n": 0}
+    ]
+
+
+def test_a_higher_priority_goes_first(table: Table, queue: Queue) -> None:
+    low, high, middle = (table.insert(priority=priority) for priority in (0, 9, 5))
+    assert _ids(queue.claim(10, 0)) == [high, middle, low]
+
+
+def test_within_a_type_the_earlier_instant_goes_first_and_then_the_lower_id(
+    table: Table, queue: Queue
+) -> None:
+    late, early, same = (table.insert(execute_at=f"2020-01-0{day}T00:00:00Z") for day in (3, 1, 1))
+    assert _ids(queue.claim(10, 0)) == [early, same, late]
+
+
+def test_a_flood_of_one_type_does_not_starve_another(table: Table, queue: Queue) -> None:
+    for _ in range(20):
+        table.insert("flood")
+    trickle = [table.insert("trickle"), table.insert("trickle")]
+    claimed = [task_id for turn in range(4) for task_id in _ids(queue.claim(1, turn))]
+    assert set(trickle) <= set(claimed)
+
+
+def test_a_higher_priority_does_not_wait_for_the_turn_of_its_type(table: Table, queue: Queue) -> None:
+    for _ in range(5):
+        table.insert("a")
+    urgent = table.insert("b", priority=6)
+    for turn in range(2):
+        assert _ids(queue.claim(1, turn))[0] == urgent
+        queue.hand_back_unheld([])
+
+
+def test_a_worker_for_some_types_leaves_the_others(table: Table, database: Database) -> None:
+    table.insert("a", priority=9)
+    wanted = table.insert("b")
+    assert _ids(Queue(database, "w-1/boot", ["b", "c"]).claim(10, 0)) == [wanted]
+
+
+def test_locked_rows_are_skipped(table: Table, queue: Queue) -> None:
+    locked, free = table.insert(), table.insert()
+    person = Table(table.dsn)
+    person.sql("BEGIN")
+    person.sql("SELECT FROM scheduled_tasks WHERE id = %(id)s FOR UPDATE", id=locked)
+    assert _ids(queue.claim(10, 0)) == [free]
+    person.close()
+
+
+def test_the_next_due_instant_is_told_also_when_nothing_is_due(table: Table, queue: Queue) -> None:
+    assert queue.claim(10, 0).next_due is None
+    table.sql("INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('a', now() + interval '100 s')")
+    table.sql("INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('b', now() + interval '50 s')")
+    table.insert("c")
+    batch = queue.claim(10, 0)
+    assert batch.next_due is not None
+    assert (len(batch.tasks), 49 < batch.next_due < 51) == (1, True)
+
+
+def test_extreme_columns_of_one_row_do_not_disturb_the_others(table: Table, queue: Queue) -> None:
+    tasks = [
+        table.insert(retry_delays=["-1 day", "170000000 years", "1 month"]),
+        table.insert(execute_at="0002-01-01T00:00:00Z"),
+        table.insert(expires_at="9998-12-31T00:00:00Z"),
+        table.insert(max_attempts=2147483647, attempts=2147483646),
+        table.insert(),
+    ]
+    table.sql(
+        "UPDATE scheduled_tasks SET payload = ('[' || repeat('9', 5000) || ']')::jsonb WHERE id = %(i)s",
+        i=tasks[4],
+    )
+    batch = queue.claim(10, 0)
+    assert sorted(_ids(batch)) == tasks
+    assert next(task for task in batch.tasks if task.id == tasks[0]).retry_delays == (0.0, 3.15e9, 2592000.0)
+
+
+def test_the_table_is_found_through_the_search_path(table: Table) -> None:
+    table.sql("CREATE SCHEMA jobs")
+    table.sql("ALTER TABLE scheduled_tasks SET SCHEMA jobs")
+    table.sql("SELECT set_config('search_path', 'jobs', false)")
+    task = table.insert()
+    database = Database(table.settings(DATABASE_URL=f"{table.dsn}?options=-csearch_path%3Djobs"))
+    database.open()
+    assert _ids(Queue(database, "w-1/boot", None).claim(10, 0)) == [task]
+    database.close()
