@@ -34,5 +34,5 @@ USER 10001:10001
 EXPOSE 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["python", "-Ic", "from os import environ; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + environ['METRICS_PORT'] + '/healthz', timeout=4)"]
+    CMD ["python", "-Ic", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['METRICS_PORT']), timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["at-worker"]

@@ -1,6 +1,9 @@
 """The settings: each is one field, which gives its variable, default, check and help text."""
 
+import difflib
+import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -17,6 +20,8 @@ DOTENV_FILES = (Path(".env"), Path("/app/.env"))
 
 Parse = Callable[[str], Any]
 
+# Kubernetes and Docker tell each container where the others are.
+_INJECTED = re.compile(r"_SERVICE_HOST$|_PORT$|_PORT_")
 _CENTURY = 36525 * 86400.0  # what threads can wait and dates can be moved by
 
 
@@ -86,28 +91,43 @@ def _optional(parse: Parse) -> Parse:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
+    names = tuple(name for name in (part.strip() for part in text.split(",")) if name)
+    if not names:
+        raise ValueError("holds nothing but commas")
+    return names
 
 
 def _delays(text: str) -> tuple[float, ...]:
-    delays = tuple(seconds(part, "s") for part in _names(text))
-    if not delays:
-        raise ValueError("holds no duration; write for example 30s,2m,10m,1h")
-    return delays
+    delay = _duration("s", 0)
+    return tuple(delay(part) for part in _names(text))
 
 
 def _url(*schemes: str) -> Parse:
     def parse(text: str) -> str:
         try:
             parts = urlsplit(text)
-            fits = parts.scheme in schemes and bool(parts.hostname or parts.query)
+            fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
         except ValueError:
             fits = False
         if not fits:
-            raise ValueError(f"is not a URL that begins with {' or '.join(f'{s}://' for s in schemes)}")
+            raise ValueError(f"is not a URL of the form {' or '.join(f'{s}://host:port' for s in schemes)}")
         return text
 
     return parse
+
+
+def _database_url(text: str) -> str:
+    # Several hosts with a port each, or a socket in the query, are for libpq to read.
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("is not a URL that begins with postgresql:// or postgres://")
+    return text
+
+
+def _sender(text: str) -> str:
+    _, at, domain = text.rpartition("@")
+    if not at or not domain or not text.isprintable():
+        raise ValueError(f"{text!r} is not an e-mail address")
+    return text
 
 
 def _certificates(text: str) -> str:
@@ -144,7 +164,7 @@ class Settings:
     database_url: str | None = _setting(
         "DATABASE_URL",
         "",
-        _optional(_url("postgresql", "postgres")),
+        _optional(_database_url),
         "wins over the DB_ variables; may name several hosts",
         secret=True,
     )
@@ -248,7 +268,7 @@ class Settings:
     )
     smtp_password: str | None = _setting("SMTP_PASSWORD", "", _optional(_text), "its password", secret=True)
     smtp_from: str = _setting(
-        "SMTP_FROM", "", _text, "sender of mails that name none (default: at-worker@ host name)"
+        "SMTP_FROM", "", _sender, "sender of mails that name none (default: at-worker@ host name)"
     )
     smtp_ca_file: str | None = _setting(
         "SMTP_CA_FILE",
@@ -293,8 +313,7 @@ def load(environ: Mapping[str, str] = os.environ, dotenv_files: tuple[Path, ...]
 
     A secret `NAME` may come from the file that `NAME_FILE` names. Raises ConfigError with all problems.
     """
-    sources: list[Mapping[str, str | None]] = [environ]
-    sources += [dotenv_values(path, interpolate=False) for path in dotenv_files if path.is_file()][:1]
+    sources = _sources(environ, dotenv_files)
     values: dict[str, Any] = {}
     problems: list[str] = []
     given: set[str] = set()
@@ -310,9 +329,54 @@ def load(environ: Mapping[str, str] = os.environ, dotenv_files: tuple[Path, ...]
             values[setting.name] = variable.parse(text)
         except ValueError as error:
             problems.append(f"{variable.name}: {'its value ' if variable.secret else ''}{error}")
+    problems += _conflicts(values)
     if problems:
         raise ConfigError(problems)
     return Settings(**values, given=frozenset(given))
+
+
+def unknown(
+    environ: Mapping[str, str] = os.environ, dotenv_files: tuple[Path, ...] = DOTENV_FILES
+) -> dict[str, str | None]:
+    """What looks like a setting of the worker and is none, with the nearest name that is: typing errors.
+
+    Names that orchestrators set for a service called worker are left out. Raises ConfigError.
+    """
+    known = [variable.name for variable in variables()]
+    known += [f"{variable.name}_FILE" for variable in variables() if variable.secret]
+    strange = {
+        name
+        for source in _sources(environ, dotenv_files)
+        for name in source
+        if name.startswith("WORKER_") and name not in known and not _INJECTED.search(name)
+    }
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in sorted(strange)}
+
+
+def _sources(environ: Mapping[str, str], dotenv_files: tuple[Path, ...]) -> list[Mapping[str, str | None]]:
+    """The environment, then the first dotenv file there is."""
+    for path in dotenv_files:
+        try:
+            if path.is_file():
+                return [environ, dotenv_values(path, interpolate=False)]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"{path} cannot be read: {error}"]) from None
+    return [environ]
+
+
+def _conflicts(values: Mapping[str, Any]) -> list[str]:
+    """Settings that are right one by one and wrong together; those that are wrong alone are missing here."""
+    host = values.get("smtp_host", "")
+    if values.get("smtp_tls") == "none" and values.get("smtp_user") and not _is_loopback(host):
+        return [f"SMTP_TLS: none would send the password of SMTP_USER in clear text to {host}"]
+    return []
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _variable(setting: Field[Any]) -> Variable | None:
@@ -324,13 +388,20 @@ def _given(variable: Variable, sources: list[Mapping[str, str | None]]) -> str:
     for source in sources:
         if text := (source.get(variable.name) or "").strip():
             return text
-        path = source.get(f"{variable.name}_FILE") if variable.secret else None
+        path = (source.get(f"{variable.name}_FILE") or "").strip() if variable.secret else ""
         if path:
-            try:
-                return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"cannot be read from {variable.name}_FILE ({path}): {error}") from None
+            return _from_file(variable.name, path)
     return ""
+
+
+def _from_file(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        why = error.strerror or error
+    except UnicodeDecodeError:
+        why = "it is not UTF-8"
+    raise ValueError(f"cannot be read from {name}_FILE ({path}): {why}")
 
 
 def _derived(name: str, values: Mapping[str, Any]) -> str:

@@ -9,10 +9,17 @@ import simplejson
 Json: TypeAlias = "bool | int | float | Decimal | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
+class _Number(Decimal):
+    """A number that is written as PostgreSQL writes it: with all its digits and without an exponent."""
+
+    def __str__(self) -> str:
+        return format(self, "f")
+
+
 def parse(text: str) -> Json:
     """Parse a JSON text; numbers with a fraction come as `Decimal`. Raises ValueError with a plain reason."""
     try:
-        value: Json = simplejson.loads(text, use_decimal=True)
+        value: Json = simplejson.loads(text, parse_float=_Number)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except simplejson.JSONDecodeError as error:

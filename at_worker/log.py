@@ -1,6 +1,7 @@
 """Log lines, as text for people or as JSON for collectors, on stderr."""
 
 import logging
+import re
 import sys
 import time
 from typing import Literal
@@ -8,6 +9,8 @@ from typing import Literal
 from at_worker import jsontext
 
 FIELDS = ("worker", "task_id", "task_type", "attempt")
+# A receiver's answer or a task_type may hold line breaks; one message stays one line.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class _Text(logging.Formatter):
@@ -15,6 +18,9 @@ class _Text(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
 
 
 class _Json(logging.Formatter):

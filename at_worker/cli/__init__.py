@@ -12,6 +12,9 @@ __all__ = ["main"]
 
 EPILOG = """
 \b
+Example:
+    DATABASE_URL=postgresql://at:secret@db/app at-worker
+\b
 Settings come from the environment, else from .env, else from /app/.env; .env.example lists them all.
 \b
 Exit codes: 0 all is well, 1 a check found something wrong, 2 a wrong setting or argument,
@@ -25,11 +28,9 @@ Exit codes: 0 all is well, 1 a check found something wrong, 2 a wrong setting or
 @click.version_option(__version__, prog_name="at-worker")
 @click.pass_context
 def main(context: click.Context) -> None:
-    r"""Run the rows of the PostgreSQL table scheduled_tasks at their time.
+    """Run the rows of the PostgreSQL table scheduled_tasks at their time.
 
-    \b
-    Without a command it is the worker, the same as `at-worker run`:
-        DATABASE_URL=postgresql://at:secret@db/app at-worker
+    Without a command it is the worker, the same as `at-worker run`.
     """
     if context.invoked_subcommand is None:
         context.invoke(run)

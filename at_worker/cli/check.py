@@ -6,8 +6,8 @@ from contextlib import closing
 
 import click
 
-from at_worker.cli.errors import CheckFailed, settings
-from at_worker.config import Settings
+from at_worker.cli.errors import CheckFailed, explained, settings
+from at_worker.config import ConfigError, Settings
 from at_worker.engine.execution import parse_payload
 from at_worker.executors.email import Email
 from at_worker.executors.rabbitmq import RabbitMQ
@@ -22,21 +22,24 @@ LISTED = 50
 SERVERS: dict[str, type[RabbitMQ | Email]] = {"RABBITMQ_URL": RabbitMQ, "SMTP_HOST": Email}
 
 
-@click.command()
+EXAMPLE = """
+\b
+Example:
+    at-worker check
+"""
+
+
+@click.command(epilog=EXAMPLE, short_help="Find what would go wrong.")
 def check() -> None:
-    r"""Tell whether the database, the broker and the mail server answer, and which pending tasks would fail.
+    """Tell whether the database, the broker and the mail server answer, and which pending tasks would fail.
 
     The broker and the mail server are tried where RABBITMQ_URL and SMTP_HOST are set. Nothing is sent and
     nothing is changed. The exit code is 1 where something is wrong.
-
-    \b
-    Example:
-        at-worker check
     """
     given = settings()
     fine = _try("database", lambda: _reach_database(given))
     reachable = fine
-    with executors(given) as known:
+    with explained(), executors(given) as known:
         for variable, kind in SERVERS.items():
             if variable not in given.given:
                 click.echo(f"--    {kind.__name__}: {variable} is not set, not tried")
@@ -55,6 +58,8 @@ class _Wrong(Exception):
 def _try(subject: str, attempt: Callable[[], str]) -> bool:
     try:
         click.echo(f"ok    {subject}: {attempt()}")
+    except ConfigError:
+        raise
     except (_Wrong, Unavailable, Unusable, Refused) as error:
         click.echo(f"WRONG {subject}: {error}")
     except Exception as error:  # noqa: BLE001 - whatever a server or a library comes up with is the answer

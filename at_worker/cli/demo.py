@@ -45,19 +45,18 @@ SELECT id, payload->>'url' AS url, status, attempts,
 TABLE = "SELECT 1 WHERE to_regclass('scheduled_tasks') IS NOT NULL"
 UNFINISHED = "SELECT count(*) FROM scheduled_tasks WHERE status IN ('pending', 'processing')"
 LOG = "worker.log"
-
-
 ARRIVALS = 6
 
+EXAMPLE = """
+\b
+Example:
+    at-worker demo
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLE, short_help="Show the main job in ten seconds.")
 def demo() -> None:
-    r"""Show the main job: a database, a worker and a receiver start, tasks are inserted, and arrive.
-
-    \b
-    Example:
-        at-worker demo
-    """
+    """Show the main job: a database, a worker and a receiver start, tasks are inserted, and arrive."""
     with tempfile.TemporaryDirectory(prefix="at-worker-demo-") as folder, explained():
         click.echo("Starting a PostgreSQL of its own, a worker, and a receiver of callbacks ...")
         with (

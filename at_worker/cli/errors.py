@@ -1,15 +1,18 @@
 """What people see when a command cannot do its work: one line on stderr and an exit code."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
 from at_worker.app import EXIT_DATABASE
-from at_worker.config import ConfigError, Settings, load
+from at_worker.config import ConfigError, Settings, load, unknown
 from at_worker.embedded import EmbeddedError
 from at_worker.log import configure
 from at_worker.store.database import Refused, Unavailable, Unusable
+
+logger = logging.getLogger(__name__)
 
 
 class CheckFailed(click.ClickException):
@@ -37,13 +40,20 @@ def settings() -> Settings:
     except ConfigError as error:
         raise WrongSettings(str(error)) from None
     configure(loaded.log_level, loaded.log_format)
+    for name, nearest in unknown().items():
+        logger.warning("%s is no setting%s", name, f"; did you mean {nearest}?" if nearest else "")
     return loaded
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what the database or the embedded server cannot do into DatabaseRefuses."""
+    """Turn what the database or the embedded server cannot do into DatabaseRefuses.
+
+    The same for settings whose fault shows only when they are used: WrongSettings.
+    """
     try:
         yield
+    except ConfigError as error:
+        raise WrongSettings(str(error)) from None
     except (Unavailable, Unusable, Refused, EmbeddedError) as error:
         raise DatabaseRefuses(str(error)) from None

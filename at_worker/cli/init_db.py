@@ -6,18 +6,21 @@ from at_worker.cli.errors import explained, settings
 from at_worker.store import admin
 from at_worker.store.database import Database
 
+EXAMPLE = """
+\b
+Example:
+    DATABASE_URL=postgresql://owner:secret@db/app at-worker init-db
+"""
 
-@click.command("init-db")
+
+@click.command("init-db", epilog=EXAMPLE, short_help="Create or upgrade the table.")
 def init_db() -> None:
-    r"""Create the table scheduled_tasks, or upgrade it in place; also the database where it is missing.
+    """Create the table scheduled_tasks, or upgrade it in place; also the database where it is missing.
 
     It can be applied again and again, with data in the table.
-
-    \b
-    Example:
-        DATABASE_URL=postgresql://owner:secret@db/app at-worker init-db
     """
-    database = Database(settings())
+    given = settings()
     with explained():
+        database = Database(given)
         admin.init_db(database)
     click.echo(f"{database.name}: scheduled_tasks is ready, schema version {admin.SCHEMA_VERSION}")

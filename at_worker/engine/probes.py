@@ -6,6 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+from at_worker.config import ConfigError
+
 Probe = Callable[[], str | None]
 
 
@@ -13,7 +15,11 @@ class Probes:
     """A small HTTP server; each probe returns None when all is well, else the reason for a 503."""
 
     def __init__(self, host: str, port: int, probes: dict[str, Probe]) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(probes))
+        try:
+            self._server = ThreadingHTTPServer((host, port), _handler(probes))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConfigError([f"METRICS_PORT: nothing can listen on {host}:{port} ({why})"]) from None
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="probes", daemon=True

@@ -20,7 +20,8 @@ class TooManyLookups(Exception):
 
 
 def resolve(host: str, port: int, seconds: float) -> Addresses:
-    """Resolve a name for TCP. Raises TimeoutError, TooManyLookups, or the OSError of the resolver.
+    """Resolve a name for TCP. Raises TimeoutError, TooManyLookups, or what the resolver raises: OSError,
+    UnicodeError.
 
     getaddrinfo takes no timeout and cannot be interrupted, so it runs in a thread of its own, which may
     outlive the caller's patience; those who ask for the same name meanwhile share that thread.
@@ -47,7 +48,7 @@ def _lookup(host: str, port: int) -> Future[Addresses]:
 def _look_up(host: str, port: int) -> None:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         _end(host, port).set_exception(error)
     else:
         _end(host, port).set_result(found)

@@ -103,7 +103,7 @@ def _addresses(host: str, port: int, where: str) -> Addresses:
         return resolve(host, port, left())
     except TimeoutError:
         why = f"no answer within {_limit()}"
-    except TooManyLookups as error:
+    except (TooManyLookups, UnicodeError) as error:
         why = str(error)
     except OSError as error:
         why = error.strerror or str(error)

@@ -17,7 +17,14 @@ from typing import Any
 
 import pika
 from pika.adapters.select_connection import IOLoop
-from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
+from pika.exceptions import (
+    ChannelClosed,
+    ChannelClosedByBroker,
+    ConnectionClosed,
+    IncompatibleProtocolError,
+    NoFreeChannels,
+)
 from pika.spec import Basic
 
 from at_worker import text
@@ -47,6 +54,7 @@ class Connection:
         self.banner = ""
         self.loop = IOLoop()
         self.waiting: deque[Delivery] = deque()
+        self._attempt: Opaque = None
         self._connection: Opaque = None
         self._not_before = 0.0
         self._blocked = ""
@@ -92,10 +100,13 @@ class Connection:
 
     def drop(self, why: str) -> None:
         """Cut the connection without a goodbye; the next delivery opens another."""
-        connection = self._connection
+        connection, attempt = self._connection, self._attempt
+        self._attempt = None
         self._end(connection, why)
-        # pika offers only a polite close, which a frozen peer never answers.
         with suppress(Exception):
+            if attempt is not None:
+                attempt.abort()
+            # pika offers only a polite close, which a frozen peer never answers.
             connection._terminate_stream(ConnectionError(why))  # noqa: SLF001
 
     def leave(self, patience: float) -> None:
@@ -103,39 +114,47 @@ class Connection:
         self._leaving = True
         why = f"the connection to {self.target} is being closed"
         self._refuse_waiting(why)
-        if self._connection is None:
-            self.loop.stop()
-            return
         self.loop.call_later(patience, partial(self.drop, why))
         self.loop.call_later(patience + 0.5, self.loop.stop)
-        if not self._connection.is_closing:
+        if self._attempt is not None:
+            self._attempt.abort()
+        elif self._connection is None:
+            self.loop.stop()
+        elif self._connection.is_open:
             self._connection.close()
 
     def _connect(self) -> None:
+        if self._attempt is not None:
+            return
         pause = self._not_before - time.monotonic()
         if pause > 0:
             # A broker that is away is asked once a second, however many deliveries wait.
             self.loop.call_later(pause, self.dispatch)
             return
-        self._connection = pika.SelectConnection(
-            self._parameters, self._on_open, self._on_open_error, self._on_close, custom_ioloop=self.loop
+        self._attempt = pika.SelectConnection.create_connection(
+            [self._parameters], self._on_attempt_end, custom_ioloop=self.loop
         )
 
+    def _on_attempt_end(self, result: Opaque) -> None:
+        if self._leaving:
+            self.loop.stop()
+        elif isinstance(result, pika.SelectConnection):
+            self._attempt = None
+            self._on_open(result)
+        elif self._attempt is not None:
+            self._attempt = None
+            self._not_before = time.monotonic() + RECONNECT_PAUSE
+            self._refuse_waiting(f"cannot connect to {self.target}: {_said(result)}")
+
     def _on_open(self, connection: Opaque) -> None:
+        self._connection = connection
         server = connection.server_properties
         vhost = self._parameters.virtual_host
         self.banner = f"{server.get('product')} {server.get('version')} at {self.target}, vhost {vhost}"
+        connection.add_on_close_callback(self._on_close)
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self.dispatch()
-
-    def _on_open_error(self, connection: Opaque, error: BaseException) -> None:
-        if connection is self._connection:
-            why = f"cannot connect to {self.target}: {_said(error)}"
-            self._end(connection, why)
-            self._refuse_waiting(why)
-        if self._leaving:
-            self.loop.stop()
 
     def _on_close(self, connection: Opaque, error: BaseException) -> None:
         self._end(connection, f"connection to {self.target} lost: {_said(error)}")
@@ -246,13 +265,20 @@ def _parameters(url: str, name: str) -> Opaque:
 def _said(error: BaseException) -> str:
     """What an error of pika says at its core: a connector wraps the cause three times."""
     while True:
-        wrapped = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args)
+        wrapped = (*getattr(error, "exceptions", ())[-1:], getattr(error, "exception", None), *error.args)
         cause = next((cause for cause in wrapped if isinstance(cause, BaseException)), None)
         if cause is None:
             break
         error = cause
-    if reply := getattr(error, "reply_text", ""):
-        return " ".join(f"{getattr(error, 'reply_code', '')} {reply}".split())
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return text.one_line(error)
+    match error:
+        case ChannelClosed() | ConnectionClosed():
+            said = f"{error.reply_code} {error.reply_text}"
+        case AMQPConnectorStackTimeout() | TimeoutError():
+            said = "no answer in time"
+        case IncompatibleProtocolError():
+            said = "it hung up during the handshake"
+        case OSError() if error.strerror:
+            said = error.strerror
+        case _:
+            said = next((part for part in error.args if isinstance(part, str)), type(error).__name__)
+    return " ".join(said.split())

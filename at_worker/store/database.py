@@ -10,7 +10,7 @@ import psycopg
 from psycopg import conninfo, sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from at_worker.config import Settings
+from at_worker.config import ConfigError, Settings
 from at_worker.store.schema import TABLE, complaint
 
 # Connecting reports no SQLSTATE, only a text.
@@ -98,7 +98,9 @@ class Database:
         self._pool = ConnectionPool(
             self._conninfo,
             connection_class=_Connection,
-            kwargs={"autocommit": True},
+            # Never prepared: a plan made while the table was small would be kept when it is large, and
+            # behind a pooler a prepared statement may meet a connection that does not know it.
+            kwargs={"autocommit": True, "prepare_threshold": None},
             min_size=0,
             max_size=connections,
             timeout=_PATIENCE,
@@ -247,7 +249,11 @@ def _conninfo(settings: Settings) -> str:
     }
     given: Mapping[str, str | int | None]
     if settings.database_url:
-        given = conninfo.conninfo_to_dict(settings.database_url)
+        try:
+            given = conninfo.conninfo_to_dict(settings.database_url)
+        except psycopg.ProgrammingError:
+            # libpq's own text may quote the password.
+            raise ConfigError(["DATABASE_URL: its value is no connection URI that libpq can read"]) from None
     else:
         given = {
             "host": settings.db_host,

@@ -280,6 +280,15 @@ def test_a_refused_connection_says_so(callback: HttpCallback) -> None:
         assert reason(outcome) == f"cannot connect to 127.0.0.1:{port}: Connection refused"
 
 
+def test_a_name_that_is_not_known_says_so(callback: HttpCallback, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    outcome = call(callback, {"url": "http://no-such-name.example/?token=s3cr3t"})
+    assert reason(outcome) == "cannot resolve the name of no-such-name.example:80: Name or service not known"
+
+
 def test_the_next_attempt_after_a_broken_one_works(callback: HttpCallback) -> None:
     turns: Iterator[Callable[..., None]] = iter([reset, hang_after_request, break_off_body, answer_ok])
 

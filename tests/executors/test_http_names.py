@@ -14,6 +14,7 @@ class Hanging:
     def __init__(self) -> None:
         self.over = threading.Event()
         self.asked: list[str] = []
+        self.fails_with: OSError | None = None
         self._real = socket.getaddrinfo
 
     def __call__(self, host: str, port: int, **options: int) -> object:
@@ -21,6 +22,8 @@ class Hanging:
             return self._real(host, port, **options)
         self.asked.append(host)
         self.over.wait(10)
+        if self.fails_with:
+            raise self.fails_with
         return self._real("127.0.0.1", port, **options)
 
 
@@ -39,9 +42,18 @@ def test_a_name_is_resolved_for_tcp() -> None:
     assert ("127.0.0.1", 80) in [address for *_, address in resolve("localhost", 80, 10)]
 
 
-def test_a_name_that_does_not_exist_is_an_error() -> None:
-    with pytest.raises(OSError, match=r"not known|failure"):
-        resolve("no-such-name.invalid", 80, 10)
+def test_a_name_that_does_not_exist_is_an_error_every_time(hanging: Hanging) -> None:
+    hanging.fails_with = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    hanging.over.set()
+    for _ in range(2):
+        with pytest.raises(socket.gaierror, match="Name or service not known"):
+            resolve("no-such-name.example", 80, 10)
+
+
+def test_a_name_that_is_none_is_an_error_every_time() -> None:
+    for _ in range(2):
+        with pytest.raises(UnicodeError):
+            resolve("a..b", 80, 10)
 
 
 def test_an_address_needs_no_lookup(hanging: Hanging) -> None:

@@ -43,9 +43,11 @@ def raw_server(converse: Callable[[Line], None]) -> Iterator[int]:
 
     def serve(connection: socket.socket) -> None:
         line = Line(connection, stopping)
-        with suppress(OSError):
-            converse(line)
-        line.close()
+        try:
+            with suppress(OSError):
+                converse(line)
+        finally:
+            line.close()
 
     def accept() -> None:
         while True:

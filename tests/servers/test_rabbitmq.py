@@ -1,7 +1,6 @@
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,30 +9,32 @@ import pytest
 
 from tests.servers import rabbitmq, rabbitmq_fetch
 
-START = """
-import json, os, tests.servers.rabbitmq_fetch, tests.servers.rabbitmq as rabbitmq
-os.environ.pop(tests.servers.rabbitmq_fetch.EXTERNAL, None)
-with rabbitmq.broker() as broker:
-    broker.freeze()
-    print(json.dumps([broker._pid, broker._keeper.pid]), flush=True)
-    input()
+KEEPER = Path(__file__).with_name("rabbitmq_keeper.py")
+
+# A test process that dies of SIGKILL while the broker it had started is frozen.
+OWNER = """
+import json, os, signal, subprocess, sys
+keeper = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=-1, stdout=-1, text=True)
+keeper.stdin.write("start\\n")
+keeper.stdin.flush()
+broker = int(keeper.stdout.readline())
+os.kill(broker, signal.SIGSTOP)
+print(keeper.pid, broker, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_broker_ends_with_the_process_that_started_it_even_frozen_and_by_kill_9() -> None:
-    if os.environ.get(rabbitmq_fetch.EXTERNAL):
-        return  # no broker is ours to end
-    here = Path(__file__).parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", START], cwd=here, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as owner:
+def test_what_a_killed_test_process_had_started_ends_with_its_files(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    program = ["/bin/sleep", "600"]
+    spec = {"home": str(home), "environment": {}, "epmd": program, "broker": program}
+    command = [sys.executable, "-c", OWNER, str(KEEPER), json.dumps(spec)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
-        pids = json.loads(owner.stdout.readline())
-        watched = [os.pidfd_open(pid) for pid in pids]
-        owner.send_signal(signal.SIGKILL)
-        for ended in watched:
-            assert select.select([ended], [], [], 20)[0], "still there"
-            os.close(ended)
+        for pid in map(int, owner.stdout.readline().split()):
+            _await_end(pid)
+    assert not home.exists()
 
 
 def test_a_machine_that_cannot_fetch_a_broker_is_told_the_other_way(
@@ -45,3 +46,14 @@ def test_a_machine_that_cannot_fetch_a_broker_is_told_the_other_way(
     with pytest.raises(rabbitmq_fetch.NoBroker, match="AT_TEST_AMQP_URL") as caught, rabbitmq.broker():
         pass
     assert "\n" not in str(caught.value)
+
+
+def _await_end(pid: int) -> None:
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([watched], [], [], 20)[0], f"process {pid} still runs"
+    finally:
+        os.close(watched)

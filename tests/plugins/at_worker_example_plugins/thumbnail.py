@@ -59,7 +59,7 @@ class Thumbnail:
 
 
 def _write(image: Image.Image, order: Order) -> None:
-    # Renaming is atomic: nobody ever sees half an image, and a killed worker leaves none.
+    # Renaming is atomic: nobody ever sees half an image at the target.
     with tempfile.NamedTemporaryFile(
         dir=order.target.parent, prefix=f".{order.target.name}.", delete=False
     ) as file:
@@ -81,7 +81,7 @@ def _path(payload: Mapping[str, object], field: str) -> Path:
 
 
 def _pixels(payload: Mapping[str, object], field: str) -> int:
-    value = payload.get(field, 300)
+    value = 300 if payload.get(field) is None else payload[field]
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
         raise InvalidPayload(field, "must be a whole number from 1 to 10000")
     return value
