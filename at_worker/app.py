@@ -12,6 +12,7 @@ from types import FrameType
 
 from at_worker.config import Settings
 from at_worker.engine.cleaner import Cleaner
+from at_worker.engine.countdown import Countdown
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
 from at_worker.engine.leases import Leases
@@ -153,16 +154,20 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
         watchdog = Watchdog(
             runner, execution, settings.task_timeout, lambda reason: stop.fail(EXIT_NO_THREADS, reason)
         )
+        countdown = Countdown(runner.start)
         poller = Poller(
             queue,
             leases,
             runner,
+            countdown,
             batch_size=settings.batch_size,
             interval=settings.polling_interval,
             worker_id=settings.worker_id,
         )
         settling = Loop("settler", settler.turn, unusable)
         polling = Loop("poller", poller.turn, unusable)
+        counting = Loop("countdown", countdown.turn, unusable)
+        countdown.wake = counting.wake
         settler.wake = settling.wake
         poller.wake = polling.wake
         runner.freed = poller.thread_freed
@@ -175,7 +180,8 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
             Loop("cleaner", cleaner.turn, unusable),
             Loop("watchdog", watchdog.turn, unusable),
             runner,
-            _grace(runner, execution, settings.shutdown_timeout),
+            _grace(runner, countdown, execution, settings.shutdown_timeout),
+            counting,
             polling,
         ):
             _announce(settings)
@@ -200,14 +206,14 @@ def _flushed(settler: Settler) -> Iterator[None]:
 
 
 @contextmanager
-def _grace(runner: Runner, execution: Execution, grace: float) -> Iterator[None]:
+def _grace(runner: Runner, countdown: Countdown, execution: Execution, grace: float) -> Iterator[None]:
     """After claiming has ended: hand back what has not started, let the rest finish, or interrupt it."""
     try:
         yield
     finally:
         until = time.monotonic() + grace
         execution.stopping.set()
-        for task in runner.unstarted():
+        for task in countdown.release() + runner.unstarted():
             execution.give_back(task)
         if not runner.wait_until_idle(until):
             interrupted = [

@@ -146,7 +146,7 @@ def _settlement(
         task.claim,
         status,
         delay=delay,
-        error=None if error is None else text.clip(text.clean(error)),
+        error=None if error is None else text.clip(text.clean(str(error))),
         result=None if result is None else _rendered(result),
         started=run.started if run else None,
         ended=run.ended if run else None,
@@ -156,6 +156,5 @@ def _settlement(
 def _rendered(result: Json) -> str:
     try:
         return text.clean_json(jsontext.render(result))
-    except (TypeError, ValueError, RecursionError):
-        # A plug-in may return anything; what it did is done all the same.
-        return jsontext.render(text.clip(text.clean(repr(result))))
+    except Exception:  # noqa: BLE001 - a plug-in may return anything; what it did is done all the same
+        return jsontext.render(f"a {type(result).__name__} that is not JSON")

@@ -16,6 +16,8 @@ class Claim(NamedTuple):
 class Task:
     """A row as its claim returned it; instants are of this process's monotonic clock, in seconds.
 
+    `due` is the instant before which it must not start; a row that was due already was so when claimed.
+
     `payload`, `context` and `result` stay JSON texts until the task's own thread parses them, so that
     no row can harm the others claimed with it.
     """
@@ -32,6 +34,7 @@ class Task:
     retry_delays: tuple[float, ...]
     expires: float | None
     claimed: float
+    due: float
 
     @property
     def id(self) -> int:

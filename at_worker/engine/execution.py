@@ -17,8 +17,8 @@ from at_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 
-# A claim older than this was held up: by a machine that slept, a process that was stopped. Somebody else
-# may own the task by now, and starting it would be a guess.
+# A claim that starts so late was held up: by busy threads, a machine that slept, a stopped process.
+# Somebody else may own the task by now, or could start it sooner.
 STALE = 1.0
 
 
@@ -45,7 +45,7 @@ class Execution:
         """Run one task in the calling thread."""
         task = running.task
         try:
-            if self.stopping.is_set() or running.started - task.claimed > STALE:
+            if self.stopping.is_set() or running.started - task.due > STALE:
                 self._settle(hand_back(task))
             elif task.expires is not None and running.started >= task.expires:
                 self._settle(expire(task))
@@ -90,10 +90,10 @@ class Execution:
             outcome: object = executor.execute(payload, self._attempt(running))
         except InvalidPayload as error:
             return Fail(str(error))
-        except BaseException as error:  # noqa: BLE001 - sys.exit() in a plug-in must not cost the task or the thread
+        except BaseException as error:  # sys.exit() in a plug-in must not cost the task or the thread
             logger.exception("[Executor] Surprise in task %d", task.id, extra=self._fields(task))
             return Retry(one_line(error))
-        if isinstance(outcome, Outcome):
+        if isinstance(outcome, Outcome) and _is_usable(outcome):
             return outcome
         return Retry(
             f"the executor of {task.type} returned {type(outcome).__name__}, not Done, Retry or Fail"
@@ -137,6 +137,10 @@ class Execution:
             "task_type": task.type,
             "attempt": task.attempt,
         }
+
+
+def _is_usable(outcome: Outcome) -> bool:
+    return not isinstance(outcome, Retry) or isinstance(outcome.after, int | float | None)
 
 
 def parse_payload(payload: str) -> Json:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from at_worker.engine.countdown import Countdown
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Runner
 from at_worker.store.database import Unavailable
@@ -12,16 +13,23 @@ from at_worker.store.queue import Batch, Queue
 logger = logging.getLogger(__name__)
 
 ANNOUNCE = 1.0
+# Long enough for a claim to arrive in time, short enough that what people change in it hardly matters.
+LOOK_AHEAD = 0.25
+CROWDED_PAUSE = 0.01
 
 
 class Poller:
-    """One turn is one claim. Sleeps until the next row is due, a thread is free, or the interval is over."""
+    """One turn is one claim: of what is due, and into what room is left of what will be due in a moment.
+
+    Sleeps until the next row comes near, a thread is free, or the interval is over.
+    """
 
     def __init__(
         self,
         queue: Queue,
         leases: Leases,
         runner: Runner,
+        countdown: Countdown,
         *,
         batch_size: int,
         interval: float,
@@ -30,6 +38,7 @@ class Poller:
         self._queue = queue
         self._leases = leases
         self._runner = runner
+        self._countdown = countdown
         self._batch_size = batch_size
         self._interval = interval
         self._worker_id = worker_id
@@ -50,28 +59,38 @@ class Poller:
         """Claim once. Returns the seconds until the next claim is worth it."""
         # Set first: a thread that frees itself between the look at the room and the sleep wakes us.
         self._hungry = True
-        room = min(self._batch_size, self._runner.idle)
-        if room == 0:
+        startable = self._runner.room
+        room = min(self._batch_size, startable)
+        if room <= 0:
             return self._announce(self._interval)
-        batch = self._claim(room)
+        ahead = max(0, min(room, startable - self._countdown.held))
+        batch = self._claim(room, ahead)
         self._leases.take(task.claim for task in batch.tasks)
+        soon = [task for task in batch.tasks if task.due > task.claimed]
         for task in batch.tasks:
-            self._runner.start(task)
+            if task.due <= task.claimed:
+                self._runner.start(task)
+        if soon:
+            self._countdown.hold(soon)
         for task_id in batch.expired:
             logger.warning("[Worker %s] Task %d expired before it could start", self._worker_id, task_id)
         self._found += len(batch.tasks)
         self._hungry = batch.size == room
         if self._hungry:
             return self._announce(0.0)
-        return self._announce(min(self._interval, max(batch.next_due or self._interval, 0.0)))
+        if len(soon) == ahead:
+            # More may be near than can be held now.
+            return self._announce(CROWDED_PAUSE)
+        until_near = self._interval if batch.next_due is None else batch.next_due - LOOK_AHEAD
+        return self._announce(min(self._interval, max(until_near, 0.0)))
 
-    def _claim(self, room: int) -> Batch:
+    def _claim(self, room: int, ahead: int) -> Batch:
         self.claiming_since = time.monotonic()
         try:
             if self._reply_lost:
                 self._hand_back_unheld()
             self._turns += 1
-            return self._queue.claim(room, self._turns)
+            return self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
         except Unavailable:
             # The statement may have been carried out all the same.
             self._reply_lost = True

@@ -5,6 +5,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,6 +14,8 @@ from typing import Self
 from at_worker.task import Claim, Task
 
 logger = logging.getLogger(__name__)
+
+RECENT = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Running:
 class Runner:
     """A pool of threads that knows how many are idle and can write one off that never returns.
 
-    A task is handed over only while a thread is idle, so none waits in the pool for long.
+    Tasks are handed over as `room` allows, so that none waits here for long.
     """
 
     def __init__(
@@ -43,15 +46,24 @@ class Runner:
         self._changed = threading.Condition()
         self._busy = 0
         self._running: dict[Claim, Running] = {}
+        self._ends: deque[float] = deque()
         self.written_off = 0
         self.freed: Callable[[], None] = lambda: None
 
     @property
-    def idle(self) -> int:
-        return self.concurrency - self._busy
+    def room(self) -> int:
+        """How many tasks may be handed over: idle threads, and as many as lately ended in a moment.
+
+        Those keep the threads of short tasks busy while the next claim is on its way.
+        """
+        horizon = time.monotonic() - RECENT
+        with self._changed:
+            while self._ends and self._ends[0] < horizon:
+                self._ends.popleft()
+            return self.concurrency - self._busy + len(self._ends)
 
     def start(self, task: Task) -> None:
-        """Hand a task to an idle thread."""
+        """Hand a task to the next thread that is idle."""
         with self._changed:
             self._busy += 1
         self._inbox.put(task)
@@ -123,5 +135,6 @@ class Runner:
             if self._running.pop(claim, None) is None:
                 return False
             self._busy -= 1
+            self._ends.append(time.monotonic())
             self._changed.notify_all()
             return True

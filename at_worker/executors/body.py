@@ -19,7 +19,7 @@ class Body:
 
 
 def encode(data: Json) -> Body:
-    """Encode `data`: a string goes raw, null is an empty body, everything else is JSON with its digits kept."""
+    """Encode `data`: a string goes raw, null is an empty body, all else is JSON with its digits kept."""
     if data is None:
         return Body(b"", None)
     if isinstance(data, str):

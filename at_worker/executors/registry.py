@@ -10,7 +10,6 @@ from at_worker.executors.email import Email
 from at_worker.executors.http_callback import HttpCallback
 from at_worker.executors.rabbitmq import RabbitMQ
 from at_worker.plugin import AnyExecutor
-from at_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +33,8 @@ def executors(settings: Settings) -> Iterator[Mapping[str, AnyExecutor]]:
             continue
         try:
             found[plugin.name] = plugin.load()()
-        except Exception as error:
-            logger.exception("Plug-in %s (%s) does not load: %s", plugin.name, plugin.value, one_line(error))
+        except Exception:
+            logger.exception("Plug-in %s (%s) does not load", plugin.name, plugin.value)
     with ExitStack() as closing:
         for name, executor in found.items():
             closing.callback(_close, name, executor)

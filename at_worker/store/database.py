@@ -38,7 +38,7 @@ class Contended(Unavailable):
 
 
 class Refused(Exception):
-    """PostgreSQL refused the values of a statement (SQLSTATE classes 22, 23 and P0)."""
+    """PostgreSQL refused the values of a statement (SQLSTATE classes 22, 23, 54 and P0)."""
 
 
 class Unusable(Exception):
@@ -214,7 +214,7 @@ def _translated(connection: _Connection) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         state = error.sqlstate or ""
-        if state[:2] in ("22", "23", "P0"):
+        if state[:2] in ("22", "23", "54", "P0"):
             raise Refused(_text(error)) from None
         if state[:2] in ("40", "55"):
             raise Contended(_text(error)) from None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from at_worker.outcome import Settlement, Status
+from at_worker.store.clock import Clock
 from at_worker.store.database import Database, Row, Session
 from at_worker.store.rows import EXPIRED, TASK, task
 from at_worker.task import Claim, Task
@@ -17,7 +18,7 @@ from at_worker.task import Claim, Task
 class Batch:
     """What one claim brought: tasks in their order, ids of rows it met too late, and what comes next.
 
-    `next_due` is the seconds until the earliest row that is not due yet, or None.
+    `next_due` is the seconds until the earliest row beyond the look-ahead, or None.
     """
 
     tasks: tuple[Task, ...]
@@ -69,8 +70,18 @@ WITH RECURSIVE step AS (
          ORDER BY t.execute_at, t.id
          LIMIT %(room)s FOR UPDATE SKIP LOCKED) first
      LIMIT %(room)s
+), soon AS MATERIALIZED (
+    SELECT first.id
+      FROM (SELECT task_type, priority FROM lane ORDER BY priority DESC, place) AS lane
+     CROSS JOIN LATERAL (
+        SELECT t.id FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
+           AND t.execute_at > now() AND t.execute_at <= now() + %(look_ahead)s * interval '1 second'
+         ORDER BY t.execute_at, t.id
+         LIMIT %(ahead)s FOR UPDATE SKIP LOCKED) first
+     LIMIT least(%(ahead)s, %(room)s - (SELECT count(*) FROM due))
 ), placed AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS nth FROM due
+    SELECT id, row_number() OVER () AS nth FROM (SELECT id FROM due UNION ALL SELECT id FROM soon) AS found
 ), claimed AS (
     UPDATE {tasks} t
        SET (status, error_message, claim_seq, locked_by, started_at, updated_at) = (
@@ -86,13 +97,16 @@ WITH RECURSIVE step AS (
       FROM lane CROSS JOIN LATERAL (
         SELECT t.execute_at FROM {tasks} t
          WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
-           AND t.execute_at > now()
+           AND t.execute_at > now() + %(look_ahead)s * interval '1 second'
          ORDER BY t.execute_at LIMIT 1) first
 )
-SELECT extract(epoch FROM coming.execute_at - now())::float8, claimed.*
+SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM clock_timestamp())::float8,
+       claimed.*
   FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
  ORDER BY placed.nth
 """.replace("{task}", TASK).replace("{expired}", EXPIRED)
+
+CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 # Rows are locked in the order of their ids and locked ones are skipped, so that neither a deadlock nor a
 # person's open transaction holds up the others. What is left over is either locked now, and tried again, or
@@ -171,20 +185,36 @@ class Queue:
     def __init__(self, database: Database, holder: str, types: Sequence[str] | None) -> None:
         self._database = database
         self.holder = holder
+        self._clock = Clock()
         self._types = None if types is None else list(types)
 
-    def claim(self, room: int, turn: int) -> Batch:
-        """Claim at most `room` due rows; `turn` counts claims, so that types of one priority take turns."""
+    def claim(self, room: int, turn: int, *, ahead: int = 0, look_ahead: float = 0.0) -> Batch:
+        """Claim at most `room` rows: what is due, then up to `ahead` due within `look_ahead` seconds.
+
+        `turn` counts claims, so that types of one priority take turns.
+        """
         with self._database.session() as session:
+            if self._clock.stale(time.monotonic()):
+                self._clock.observe(session.rows(CLOCK)[0][0], time.monotonic())
             rows = session.rows(
-                CLAIM, {"room": room, "turn": turn, "types": self._types, "holder": self.holder}
+                CLAIM,
+                {
+                    "room": room,
+                    "ahead": ahead,
+                    "look_ahead": look_ahead,
+                    "turn": turn,
+                    "types": self._types,
+                    "holder": self.holder,
+                },
             )
         claimed = time.monotonic()
-        found = [row for row in rows if row[1] is not None]
+        coming, database_time = rows[0][:2]
+        self._clock.observe(database_time, claimed)
+        found = [row for row in rows if row[2] is not None]
         return Batch(
-            tuple(task(row[2:], claimed) for row in found if row[1] == Status.PROCESSING),
-            tuple(row[2] for row in found if row[1] != Status.PROCESSING),
-            rows[0][0],
+            tuple(task(row[3:], self._clock, claimed) for row in found if row[2] == Status.PROCESSING),
+            tuple(row[3] for row in found if row[2] != Status.PROCESSING),
+            None if coming is None else self._clock.monotonic(coming) - claimed,
         )
 
     def settle(self, settlements: Sequence[Settlement]) -> Leftover:

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from at_worker.store.clock import Clock
 from at_worker.store.database import Database, Session
-from at_worker.store.rows import EXPIRED, TASK, task
+from at_worker.store.rows import EXPIRED, TASK, TASK_WIDTH, task
 from at_worker.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A task whose heartbeat stopped `silence` seconds ago; `lost_before`: its last attempt ended so too."""
+    """A task whose heartbeat stopped `silence` seconds ago; `lost_before`: so did its last one."""
 
     task: Task
     locked_by: str | None
@@ -22,7 +23,8 @@ class Stuck:
 
 STUCK = """
 SELECT {task},
-        t.locked_by, extract(epoch FROM now() - t.updated_at)::float8,
+        extract(epoch FROM clock_timestamp())::float8, t.locked_by,
+        extract(epoch FROM now() - t.updated_at)::float8,
         coalesce(t.error_message LIKE 'lost:%%', false)
   FROM {tasks} t
  WHERE t.status = 'processing' AND t.updated_at < now() - %(timeout)s * interval '1 second'
@@ -72,6 +74,7 @@ class Recovery:
 
     def __init__(self, database: Database, timeout: float, types: Sequence[str] | None) -> None:
         self._database = database
+        self._clock = Clock()
         self._scope = {"timeout": timeout, "types": None if types is None else list(types)}
 
     @contextmanager
@@ -80,7 +83,12 @@ class Recovery:
         with self._database.session() as session, session.transaction():
             rows = session.rows(STUCK, {**self._scope, "limit": limit})
             now = time.monotonic()
-            yield session, [Stuck(task(row[:12], now), *row[12:]) for row in rows]
+            if rows:
+                self._clock.observe(rows[0][TASK_WIDTH], now)
+            yield (
+                session,
+                [Stuck(task(row[:TASK_WIDTH], self._clock, now), *row[TASK_WIDTH + 1 :]) for row in rows],
+            )
 
     def next_stuck(self) -> float | None:
         """Seconds until the oldest heartbeat of all claimed tasks runs out, or None where there are none."""

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from at_worker.store.clock import Clock
 from at_worker.store.database import Row
 from at_worker.task import Claim, Task
 
@@ -15,27 +16,30 @@ EXPIRED = """
 TASK = """
         t.id, t.claim_seq, t.task_uid::text, t.task_type, t.payload::text, t.context::text, t.result::text,
         extract(epoch FROM coalesce(t.original_execute_at, t.execute_at))::float8,
+        extract(epoch FROM t.execute_at)::float8, extract(epoch FROM t.expires_at)::float8,
         t.attempts, t.max_attempts,
         CASE WHEN t.retry_delays IS NOT NULL THEN
             ARRAY(SELECT least(greatest(extract(epoch FROM d.delay), 0), 3.15e9)::float8
-                    FROM unnest(t.retry_delays) WITH ORDINALITY AS d (delay, nth) ORDER BY d.nth) END,
-        extract(epoch FROM t.expires_at - now())::float8"""
+                    FROM unnest(t.retry_delays) WITH ORDINALITY AS d (delay, nth) ORDER BY d.nth) END"""
+TASK_WIDTH = 13
 
 
-def task(row: Row, claimed: float) -> Task:
+def task(row: Row, clock: Clock, claimed: float) -> Task:
     """Build a Task from the columns of TASK; `claimed` is the monotonic instant of the reply."""
-    expires_in = row[11]
+    (task_id, seq, uid, kind, payload, context, result, scheduled, due, expires, *rest) = row
+    attempts, max_attempts, retry_delays = rest
     return Task(
-        claim=Claim(row[0], row[1]),
-        uid=row[2],
-        type=row[3],
-        payload=row[4],
-        context=row[5],
-        result=row[6],
-        scheduled_at=datetime.fromtimestamp(row[7], UTC),
-        attempts=row[8],
-        max_attempts=row[9],
-        retry_delays=tuple(row[10] or ()),
-        expires=None if expires_in is None else claimed + expires_in,
+        claim=Claim(task_id, seq),
+        uid=uid,
+        type=kind,
+        payload=payload,
+        context=context,
+        result=result,
+        scheduled_at=datetime.fromtimestamp(scheduled, UTC),
+        attempts=attempts,
+        max_attempts=max_attempts,
+        retry_delays=tuple(retry_delays or ()),
+        expires=None if expires is None else clock.monotonic(expires),
         claimed=claimed,
+        due=max(clock.monotonic(due), claimed),
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from at_worker.engine.cleaner import Cleaner
+from at_worker.engine.countdown import Countdown
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
 from at_worker.engine.leases import Leases
@@ -87,10 +88,12 @@ class Bench:
             worker_id=settings.worker_id,
         )
         self.runner = Runner(settings.concurrency, settings.task_timeout, self.execution.carry_out)
+        self.countdown = Countdown(self.runner.start)
         self.poller = Poller(
             self.queue,
             self.leases,
             self.runner,
+            self.countdown,
             batch_size=settings.batch_size,
             interval=settings.polling_interval,
             worker_id=settings.worker_id,

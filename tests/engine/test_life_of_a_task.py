@@ -203,7 +203,7 @@ def test_a_claim_that_could_not_start_in_time_is_handed_back_uncounted(table: Ta
     with bench(table) as worker:
         (claimed,) = worker.queue.claim(1, 0).tasks
         worker.leases.take([claimed.claim])
-        worker.runner.start(replace(claimed, claimed=claimed.claimed - 1.1))
+        worker.runner.start(replace(claimed, due=claimed.due - 1.1))
         worker.settle()
         row = table.row(task)
         assert (row["status"], row["attempts"], row["original_execute_at"]) == ("pending", 0, None)

@@ -30,7 +30,7 @@ def test_a_thread_that_is_written_off_is_replaced(table: Table) -> None:
         worker.poller.turn()
         gate.wait_until_entered()
         worker.watchdog.look(time.monotonic() + 302)
-        assert worker.runner.idle == 2
+        assert worker.runner.room == 2
         worker.probe.behave = lambda _payload, _attempt: Done()
         others = [table.insert() for _ in range(2)]
         worker.work()

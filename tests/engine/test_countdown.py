@@ -1,0 +1,93 @@
+"""Tasks that are claimed a moment ahead and started on their instant."""
+
+import time
+
+from tests.engine.bench import Bench, bench
+from tests.tables import Table
+
+
+def _soon(table: Table, milliseconds: int) -> int:
+    (row,) = table.sql(
+        "INSERT INTO scheduled_tasks (task_type, execute_at)"
+        " VALUES ('probe', now() + %(ms)s * interval '1 ms') RETURNING id",
+        ms=milliseconds,
+    )
+    return int(row["id"])
+
+
+def _count_down(worker: Bench) -> None:
+    """Turn the countdown until nothing is held, waiting as its loop would."""
+    while (pause := worker.countdown.turn()) is not None:
+        time.sleep(pause)
+    worker.settle()
+
+
+def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_instant(table: Table) -> None:
+    task = _soon(table, 150)
+    with bench(table) as worker:
+        worker.poller.turn()
+        assert (table.row(task)["status"], worker.countdown.held) == ("processing", 1)
+        _count_down(worker)
+    row = table.row(task)
+    late = (row["started_at"] - row["execute_at"]).total_seconds()
+    assert (row["status"], 0 <= late < 0.05) == ("completed", True)
+
+
+def test_no_task_starts_early(table: Table) -> None:
+    for milliseconds in range(20, 200, 10):
+        _soon(table, milliseconds)
+    with bench(table, WORKER_BATCH_SIZE="50", WORKER_CONCURRENCY="50") as worker:
+        worker.poller.turn()
+        assert worker.countdown.held > 10
+        _count_down(worker)
+    assert table.sql("SELECT count(*) AS early FROM scheduled_tasks WHERE started_at < execute_at") == [
+        {"early": 0}
+    ]
+
+
+def test_a_task_beyond_the_look_ahead_is_left_for_others_until_it_is_near(table: Table) -> None:
+    task = _soon(table, 1250)
+    with bench(table) as worker:
+        pause = worker.poller.turn()
+        assert table.row(task)["status"] == "pending"
+        assert 0.5 < pause <= 1.0
+
+
+def test_what_is_due_goes_before_what_is_near(table: Table) -> None:
+    near = _soon(table, 200)
+    due = [table.insert(priority=0) for _ in range(2)]
+    with bench(table, WORKER_BATCH_SIZE="2") as worker:
+        worker.work()
+        assert [attempt.task_id for attempt in worker.probe.attempts] == due
+        assert table.row(near)["status"] == "pending"
+
+
+def test_held_tasks_reserve_no_thread(table: Table) -> None:
+    for _ in range(4):
+        _soon(table, 200)
+    with bench(table, WORKER_CONCURRENCY="4") as worker:
+        worker.poller.turn()
+        assert worker.countdown.held == 4
+        due = table.insert()
+        worker.work()
+        assert table.row(due)["status"] == "completed"
+
+
+def test_no_more_is_held_than_can_start(table: Table) -> None:
+    for _ in range(10):
+        _soon(table, 200)
+    with bench(table, WORKER_CONCURRENCY="4") as worker:
+        worker.poller.turn()
+        worker.poller.turn()
+        assert worker.countdown.held == 4
+
+
+def test_held_tasks_are_handed_back_uncounted_when_the_worker_stops(table: Table) -> None:
+    task = _soon(table, 200)
+    with bench(table) as worker:
+        worker.poller.turn()
+        for held in worker.countdown.release():
+            worker.execution.give_back(held)
+        worker.settle()
+    row = table.row(task)
+    assert (row["status"], row["attempts"], worker.countdown.held) == ("pending", 0, 0)
