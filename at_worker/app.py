@@ -1,27 +1,26 @@
 """The composition root: builds a worker from its settings; the nesting of the `with` is its life cycle."""
 
 import logging
-import os
-import select
-import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from types import FrameType
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 
-from at_worker.config import Settings
+from at_worker.config import LISTEN_OFF, Settings
 from at_worker.engine.cleaner import Cleaner
 from at_worker.engine.countdown import Countdown
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
 from at_worker.engine.leases import Leases
+from at_worker.engine.listener import Listener
 from at_worker.engine.loop import Loop
 from at_worker.engine.outage import Outage
 from at_worker.engine.poller import Poller
 from at_worker.engine.probes import Probes
 from at_worker.engine.runner import Runner
 from at_worker.engine.settler import Settler
+from at_worker.engine.stop import EXIT_NO_THREADS, Stop
 from at_worker.engine.watchdog import Watchdog
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
@@ -32,65 +31,9 @@ from at_worker.store.recovery import Recovery
 
 logger = logging.getLogger(__name__)
 
-EXIT_OK = 0
-EXIT_DATABASE = 3
-EXIT_NO_THREADS = 4
-
 # Writing the last results is granted this much, even where the grace is used up.
 LAST_WRITE = 2.0
 LONGEST_CLAIM = 10.0
-
-_SIGNALS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
-
-
-class Stop:
-    """Why and when the worker ends: a signal, or something that waiting cannot mend."""
-
-    def __init__(self) -> None:
-        # A pipe and not an Event: a signal handler must not take a lock that its own thread may hold.
-        self._readable, self._writable = os.pipe()
-        self._signals = 0
-        self._signal_name = ""
-        self.exit_code = EXIT_OK
-        self.reason = ""
-
-    def fail(self, exit_code: int, reason: str) -> None:
-        """End the worker with this exit code and one line in the log; the first reason counts."""
-        if not self.reason:
-            self.exit_code, self.reason = exit_code, reason
-        with suppress(OSError):  # the worker has ended already
-            os.write(self._writable, b"!")
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the worker is to end; False where that did not come within `seconds`."""
-        readable, _, _ = select.select([self._readable], [], [], seconds)
-        return bool(readable)
-
-    def tell(self) -> None:
-        """Log why the worker ends."""
-        if self.reason:
-            logger.error(self.reason)
-        else:
-            logger.info("Received signal %s, initiating graceful shutdown...", self._signal_name)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            os._exit(128 + number)
-        self._signal_name = _SIGNALS[signal.Signals(number)]
-        os.write(self._writable, b"!")
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Listen to SIGTERM and SIGINT."""
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(self._readable)
-            os.close(self._writable)
 
 
 def run(settings: Settings, *, init: bool = False) -> int:
@@ -119,7 +62,7 @@ def _initialised(settings: Settings, stop: Stop) -> bool:
         except Unavailable as error:
             outage.observe(error)
         except (Refused, Unusable) as error:
-            stop.fail(EXIT_DATABASE, str(error))
+            stop.unusable(error)
         if stop.wait(1.0):
             stop.tell()
             return False
@@ -133,9 +76,6 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
     queue = Queue(database, f"{settings.worker_id}/{uuid.uuid4().hex[:12]}", settings.task_types)
     recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
     leases = Leases()
-
-    def unusable(error: Unusable) -> None:
-        stop.fail(EXIT_DATABASE, str(error))
 
     with executors(settings) as known:
         settler = Settler(queue, leases)
@@ -164,9 +104,9 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
             interval=settings.polling_interval,
             worker_id=settings.worker_id,
         )
-        settling = Loop("settler", settler.turn, unusable)
-        polling = Loop("poller", poller.turn, unusable)
-        counting = Loop("countdown", countdown.turn, unusable)
+        settling = Loop("settler", settler.turn, stop.unusable)
+        polling = Loop("poller", poller.turn, stop.unusable)
+        counting = Loop("countdown", countdown.turn, stop.unusable)
         countdown.wake = counting.wake
         settler.wake = settling.wake
         poller.wake = polling.wake
@@ -176,13 +116,14 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
             _probes(settings, lambda: _unready(outage, poller)),
             _flushed(settler),
             settling,
-            Loop("heartbeat", heartbeat.turn, unusable),
-            Loop("cleaner", cleaner.turn, unusable),
-            Loop("watchdog", watchdog.turn, unusable),
+            Loop("heartbeat", heartbeat.turn, stop.unusable),
+            Loop("cleaner", cleaner.turn, stop.unusable),
+            Loop("watchdog", watchdog.turn, stop.unusable),
             runner,
             _grace(runner, countdown, execution, settings.shutdown_timeout),
             counting,
             polling,
+            _listening(settings, database, poller, stop),
         ):
             _announce(settings)
             yield
@@ -195,6 +136,20 @@ def _open(database: Database) -> Iterator[None]:
         yield
     finally:
         database.close()
+
+
+@contextmanager
+def _listening(settings: Settings, database: Database, poller: Poller, stop: Stop) -> Iterator[None]:
+    if settings.listen_dsn == LISTEN_OFF:
+        yield
+        return
+    if settings.listen_dsn is not None:
+        database = Database(replace(settings, database_url=settings.listen_dsn))
+    with (
+        Listener(database, poller.heard) as listener,
+        Loop("listener", listener.turn, stop.unusable, listener.interrupt),
+    ):
+        yield
 
 
 @contextmanager

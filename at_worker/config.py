@@ -18,6 +18,8 @@ from at_worker.durations import seconds
 
 DOTENV_FILES = (Path(".env"), Path("/app/.env"))
 
+LISTEN_OFF = "off"
+
 Parse = Callable[[str], Any]
 
 # Kubernetes and Docker tell each container where the others are.
@@ -128,6 +130,10 @@ def _sender(text: str) -> str:
     if not at or not domain or not text.isprintable():
         raise ValueError(f"{text!r} is not an e-mail address")
     return text
+
+
+def _listen_dsn(text: str) -> str:
+    return LISTEN_OFF if text.lower() == LISTEN_OFF else str(_url("postgresql", "postgres")(text))
 
 
 def _certificates(text: str) -> str:
@@ -278,6 +284,14 @@ class Settings:
     )
     smtp_timeout: float = _setting(
         "SMTP_TIMEOUT", "60", _duration("s", 0.1, _CENTURY), "seconds, total for one mail"
+    )
+
+    listen_dsn: str | None = _setting(
+        "LISTEN_DSN",
+        "",
+        _optional(_listen_dsn),
+        "a direct connection for LISTEN behind a pooler; off: poll only (default: the database itself)",
+        secret=True,
     )
 
     metrics_port: int = _setting(

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import click
 
-from at_worker.app import EXIT_DATABASE
 from at_worker.config import ConfigError, Settings, load, unknown
 from at_worker.embedded import EmbeddedError
+from at_worker.engine.stop import EXIT_DATABASE
 from at_worker.log import configure
 from at_worker.store.database import Refused, Unavailable, Unusable
 

@@ -22,12 +22,20 @@ class Loop:
 
     A turn returns the seconds until the next one, or None to wait until it is woken. A database that is away
     or a surprise delays the next turn; neither ends the loop. `unusable` hears of what waiting cannot mend.
+    `interrupt` ends a turn that waits for something else than its wake-up.
     """
 
-    def __init__(self, name: str, turn: Turn, unusable: Callable[[Unusable], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        turn: Turn,
+        unusable: Callable[[Unusable], None],
+        interrupt: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self._turn = turn
         self._unusable = unusable
+        self._interrupt = interrupt
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -45,6 +53,7 @@ class Loop:
     ) -> None:
         self._stopping = True
         self._wake.set()
+        self._interrupt()
         self._thread.join(JOIN_TIMEOUT)
         if self._thread.is_alive():
             logger.warning("The %s loop does not stop: it waits for the database", self.name)

@@ -1,8 +1,9 @@
 """Claims what is due, as much as can start, and sleeps until there is more."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from at_worker.engine.countdown import Countdown
 from at_worker.engine.leases import Leases
@@ -44,6 +45,8 @@ class Poller:
         self._worker_id = worker_id
         self._turns = 0
         self._hungry = False
+        self._planning = threading.Lock()
+        self._planned = 0.0
         self._reply_lost = False
         self._found = 0
         self._announced = 0.0
@@ -53,10 +56,38 @@ class Poller:
     def thread_freed(self) -> None:
         """A thread is idle again; that matters only while rows are waiting for one."""
         if self._hungry:
+            self._plan(0.0)
+
+    def heard(self, due: Sequence[int]) -> None:
+        """Rows were announced that are due in these seconds of the epoch; none: look for what was missed."""
+        self._plan(self._queue.monotonic(min(due)) - LOOK_AHEAD if due else 0.0)
+
+    def _plan(self, instant: float) -> None:
+        """Claim at this monotonic instant, if no earlier one is planned."""
+        with self._planning:
+            earlier = instant < self._planned
+            if earlier:
+                self._planned = instant
+        if earlier:
             self.wake()
 
     def turn(self) -> float:
-        """Claim once. Returns the seconds until the next claim is worth it."""
+        """Claim once, if it is time to. Returns the seconds until the next claim is worth it."""
+        wait = self._planned - time.monotonic()
+        if wait > 0:
+            return wait
+        # Forgotten first: what is heard during the claim may have come too late for it.
+        with self._planning:
+            self._planned = float("inf")
+        pause = 0.0
+        try:
+            pause = self._turn()
+        finally:
+            with self._planning:
+                self._planned = min(self._planned, time.monotonic() + pause)
+        return max(0.0, self._planned - time.monotonic())
+
+    def _turn(self) -> float:
         # Set first: a thread that frees itself between the look at the room and the sleep wakes us.
         self._hungry = True
         startable = self._runner.room

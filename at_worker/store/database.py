@@ -78,6 +78,24 @@ class Session:
         with self._connection.transaction():
             yield
 
+    def listen(self, channel: str) -> None:
+        """Hear what is announced on a channel."""
+        self._connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+    def notifications(self) -> list[str]:
+        """What was announced since the last call; waits for nothing."""
+        with _translated(self._connection):
+            return [notice.payload for notice in self._connection.notifies(timeout=0)]
+
+    def probe(self) -> None:
+        """Ask for any answer. Raises Unavailable where none comes."""
+        with _translated(self._connection):
+            self._connection.execute("SELECT 1")
+
+    def fileno(self) -> int:
+        """What becomes readable when the server has something to say."""
+        return self._connection.fileno()
+
     def script(self, statements: str) -> None:
         """Run a file of statements as it stands."""
         self._connection.execute(statements.encode())

@@ -217,6 +217,10 @@ class Queue:
             None if coming is None else self._clock.monotonic(coming) - claimed,
         )
 
+    def monotonic(self, database_time: float) -> float:
+        """The monotonic instant of a time of the database, in seconds since the epoch."""
+        return self._clock.monotonic(database_time)
+
     def settle(self, settlements: Sequence[Settlement]) -> Leftover:
         """Write how claims ended, all in one statement. Raises Refused if a value of any of them is."""
         with self._database.session() as session:

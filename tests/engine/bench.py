@@ -108,6 +108,11 @@ class Bench:
             default_delays=settings.retry_delays,
         )
 
+    def poll(self) -> float:
+        """Claim once, as after an announcement."""
+        self.poller.heard([])
+        return self.poller.turn()
+
     def wait(self) -> bool:
         """Wait until every thread is idle."""
         return self.runner.wait_until_idle(time.monotonic() + PATIENCE)
@@ -120,7 +125,7 @@ class Bench:
 
     def work(self) -> None:
         """Claim once, run what was claimed, and write how it ended."""
-        self.poller.turn()
+        self.poll()
         self.settle()
 
 

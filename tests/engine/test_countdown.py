@@ -25,7 +25,7 @@ def _count_down(worker: Bench) -> None:
 def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_instant(table: Table) -> None:
     task = _soon(table, 150)
     with bench(table) as worker:
-        worker.poller.turn()
+        worker.poll()
         assert (table.row(task)["status"], worker.countdown.held) == ("processing", 1)
         _count_down(worker)
     row = table.row(task)
@@ -37,7 +37,7 @@ def test_no_task_starts_early(table: Table) -> None:
     for milliseconds in range(20, 200, 10):
         _soon(table, milliseconds)
     with bench(table, WORKER_BATCH_SIZE="50", WORKER_CONCURRENCY="50") as worker:
-        worker.poller.turn()
+        worker.poll()
         assert worker.countdown.held > 10
         _count_down(worker)
     assert table.sql("SELECT count(*) AS early FROM scheduled_tasks WHERE started_at < execute_at") == [
@@ -48,7 +48,7 @@ def test_no_task_starts_early(table: Table) -> None:
 def test_a_task_beyond_the_look_ahead_is_left_for_others_until_it_is_near(table: Table) -> None:
     task = _soon(table, 1250)
     with bench(table) as worker:
-        pause = worker.poller.turn()
+        pause = worker.poll()
         assert table.row(task)["status"] == "pending"
         assert 0.5 < pause <= 1.0
 
@@ -66,7 +66,7 @@ def test_held_tasks_reserve_no_thread(table: Table) -> None:
     for _ in range(4):
         _soon(table, 200)
     with bench(table, WORKER_CONCURRENCY="4") as worker:
-        worker.poller.turn()
+        worker.poll()
         assert worker.countdown.held == 4
         due = table.insert()
         worker.work()
@@ -77,15 +77,15 @@ def test_no_more_is_held_than_can_start(table: Table) -> None:
     for _ in range(10):
         _soon(table, 200)
     with bench(table, WORKER_CONCURRENCY="4") as worker:
-        worker.poller.turn()
-        worker.poller.turn()
+        worker.poll()
+        worker.poll()
         assert worker.countdown.held == 4
 
 
 def test_held_tasks_are_handed_back_uncounted_when_the_worker_stops(table: Table) -> None:
     task = _soon(table, 200)
     with bench(table) as worker:
-        worker.poller.turn()
+        worker.poll()
         for held in worker.countdown.release():
             worker.execution.give_back(held)
         worker.settle()

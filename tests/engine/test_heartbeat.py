@@ -7,7 +7,7 @@ def test_a_task_that_outlives_the_stuck_timeout_is_not_run_twice(table: Table) -
     gate = Gate()
     with bench(table) as worker, bench(table, "boot-2") as other:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         for _ in range(3):
             table.age(task, 200)
@@ -24,7 +24,7 @@ def test_a_task_that_outlives_the_stuck_timeout_is_not_run_twice(table: Table) -
 def test_a_result_that_is_not_written_yet_keeps_its_heartbeat(table: Table) -> None:
     task = table.insert()
     with bench(table) as worker, bench(table, "boot-2") as other:
-        worker.poller.turn()
+        worker.poll()
         assert worker.wait()
         table.age(task, 301)
         worker.heartbeat.turn()
@@ -39,7 +39,7 @@ def test_a_row_locked_by_a_person_does_not_cost_the_others_their_heartbeat(table
     gate = Gate()
     with bench(table, WORKER_CONCURRENCY="101", WORKER_BATCH_SIZE="101") as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered(101)
         table.sql("UPDATE scheduled_tasks SET updated_at = updated_at - interval '200 s'")
         person.sql("BEGIN")
@@ -66,7 +66,7 @@ def test_heartbeats_stop_for_a_task_that_was_taken_away(table: Table) -> None:
     gate = Gate()
     with bench(table) as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         table.sql("UPDATE scheduled_tasks SET status = 'cancelled' WHERE id = %(id)s", id=task)
         worker.heartbeat.turn()

@@ -20,7 +20,7 @@ def test_a_due_row_is_claimed_with_a_new_fencing_token(table: Table) -> None:
     gate = Gate()
     with bench(table) as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         row = table.row(task)
         gate.open()

@@ -44,7 +44,7 @@ def test_a_task_cancelled_while_it_runs_stays_cancelled(table: Table, outcome: D
     gate = Gate(outcome)
     with bench(table) as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         table.sql("UPDATE scheduled_tasks SET status = 'cancelled' WHERE id = %(id)s", id=task)
         gate.open()
@@ -70,11 +70,11 @@ def test_a_task_set_to_pending_while_it_runs_runs_again_and_the_first_result_is_
     gate = Gate(Done("of the first"))
     with bench(table) as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         table.sql("UPDATE scheduled_tasks SET status = 'pending' WHERE id = %(id)s", id=task)
         worker.probe.behave = lambda _payload, _attempt: Done("of the second")
-        worker.poller.turn()
+        worker.poll()
         gate.open()
         worker.settle()
     assert (table.row(task)["status"], table.row(task)["result"]) == ("completed", "of the second")

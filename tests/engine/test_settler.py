@@ -17,7 +17,7 @@ def test_a_late_result_after_the_cleaner_gave_the_task_away_changes_nothing(tabl
     gate = Gate(Fail("of a ghost"))
     with bench(table) as paused, bench(table, "boot-2") as successor:
         paused.probe.behave = gate
-        paused.poller.turn()
+        paused.poll()
         gate.wait_until_entered()
         table.age(task, 301)
         successor.cleaner.turn()
@@ -35,12 +35,12 @@ def test_a_late_result_does_not_touch_the_claim_of_its_successor(table: Table) -
     ghost, gate = Gate(Done("of a ghost")), Gate(Done("of the owner"))
     with bench(table) as paused, bench(table, "boot-2") as successor:
         paused.probe.behave = ghost
-        paused.poller.turn()
+        paused.poll()
         ghost.wait_until_entered()
         table.age(task, 301)
         successor.cleaner.turn()
         successor.probe.behave = gate
-        successor.poller.turn()
+        successor.poll()
         gate.wait_until_entered()
         ghost.open()
         paused.settle()
@@ -87,7 +87,7 @@ def test_a_row_locked_by_a_person_waits_while_a_hundred_others_are_settled(table
     with bench(table, WORKER_CONCURRENCY="101", WORKER_BATCH_SIZE="101") as worker:
         gate = Gate()
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered(101)
         person.sql("BEGIN")
         person.sql("SELECT FROM scheduled_tasks WHERE id = %(id)s FOR UPDATE", id=tasks[50])
@@ -109,7 +109,7 @@ def test_a_row_that_was_deleted_while_it_ran_disturbs_nobody(table: Table) -> No
     gate = Gate()
     with bench(table) as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered(2)
         table.sql("DELETE FROM scheduled_tasks WHERE id = %(id)s", id=gone)
         gate.open()

@@ -10,7 +10,7 @@ def test_an_attempt_that_overruns_its_timeout_is_settled_as_a_failure_that_may_p
     gate = Gate(Done("too late"))
     with bench(table) as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         worker.watchdog.look(time.monotonic() + 302)
         worker.settle()
@@ -27,7 +27,7 @@ def test_a_thread_that_is_written_off_is_replaced(table: Table) -> None:
     gate = Gate()
     with bench(table, WORKER_CONCURRENCY="2") as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         worker.watchdog.look(time.monotonic() + 302)
         assert worker.runner.room == 2
@@ -43,7 +43,7 @@ def test_an_attempt_within_its_timeout_is_left_alone(table: Table) -> None:
     gate = Gate()
     with bench(table, WORKER_TASK_TIMEOUT="60") as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered()
         pause = worker.watchdog.turn()
         gate.open()
@@ -58,7 +58,7 @@ def test_the_process_gives_up_when_no_thread_can_be_trusted(table: Table) -> Non
     gate = Gate()
     with bench(table, WORKER_CONCURRENCY="2") as worker:
         worker.probe.behave = gate
-        worker.poller.turn()
+        worker.poll()
         gate.wait_until_entered(2)
         worker.watchdog.look(time.monotonic() + 302)
         gate.open()

@@ -1,0 +1,75 @@
+"""Hears of rows that are due soon, and tells the poller."""
+
+import logging
+import os
+import select
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from at_worker.store.database import Database, Session, Unavailable
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "scheduled_tasks"
+# A connection that is half open is silent, like one on which nothing happens.
+PROBE = 10.0
+
+
+class Listener:
+    """Waits on a connection of its own, which it probes and makes anew where it breaks.
+
+    `heard` is called with the instants, in whole seconds since the epoch, at which announced rows are due;
+    with none after a pause in which announcements may have been missed.
+    """
+
+    def __init__(self, database: Database, heard: Callable[[Sequence[int]], None]) -> None:
+        self._database = database
+        self._heard = heard
+        self._session: Session | None = None
+        self._life = ExitStack()
+        self._told = ""
+        self._readable, self._writable = os.pipe()
+
+    def turn(self) -> float:
+        """Wait for one announcement, or for the time of a probe."""
+        try:
+            session = self._session or self._connect()
+            ready, _, _ = select.select([session.fileno(), self._readable], [], [], PROBE)
+            if not ready:
+                session.probe()
+            if due := session.notifications():
+                self._heard([int(second) for second in due])
+        except Unavailable as error:
+            if self._told != str(error):
+                logger.warning("[Listener] Rows are found by polling until LISTEN works again: %s", error)
+                self._told = str(error)
+            self._disconnect()
+            raise
+        self._told = ""
+        return 0.0
+
+    def interrupt(self) -> None:
+        """End the wait: the worker stops."""
+        os.write(self._writable, b"!")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._disconnect()
+        os.close(self._readable)
+        os.close(self._writable)
+
+    def _connect(self) -> Session:
+        self._session = self._life.enter_context(self._database.direct())
+        self._session.listen(CHANNEL)
+        self._heard(())
+        return self._session
+
+    def _disconnect(self) -> None:
+        self._session = None
+        self._life.close()
