@@ -109,6 +109,8 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
         counting = Loop("countdown", countdown.turn, stop.unusable)
         countdown.wake = counting.wake
         settler.wake = settling.wake
+        settler.rescheduled = poller.due_in
+        cleaner.restored = lambda: poller.due_in(0.0)
         poller.wake = polling.wake
         runner.freed = poller.thread_freed
         with (

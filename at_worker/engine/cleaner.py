@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from at_worker.outcome import Settlement, Status, resolve_lost
 from at_worker.store.queue import settle
@@ -18,7 +18,10 @@ MARGIN = 0.1
 
 
 class Cleaner:
-    """One turn restores, fails, expires and deletes; every worker has one, and locked rows are skipped."""
+    """One turn restores, fails, expires and deletes; every worker has one, and locked rows are skipped.
+
+    `restored` is called where tasks were given back, which are due at once.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Cleaner:
         self._retention = retention
         self._default_delays = default_delays
         self._deleted_up_to = 0
+        self.restored: Callable[[], None] = lambda: None
 
     def turn(self) -> float:
         """Do all there is to do; the next turn comes by interval, or when the oldest heartbeat runs out."""
@@ -63,7 +67,10 @@ class Cleaner:
                 counts[settlement.status] += 1
                 _tell(found, settlement)
             if len(ends) < BATCH:
-                return counts[Status.PENDING], counts[Status.FAILED]
+                break
+        if counts[Status.PENDING]:
+            self.restored()
+        return counts[Status.PENDING], counts[Status.FAILED]
 
     def _end(self, found: Stuck) -> Settlement:
         holder = f"worker {found.locked_by}" if found.locked_by else "an unknown worker"

@@ -62,6 +62,10 @@ class Poller:
         """Rows were announced that are due in these seconds of the epoch; none: look for what was missed."""
         self._plan(self._queue.monotonic(min(due)) - LOOK_AHEAD if due else 0.0)
 
+    def due_in(self, seconds: float) -> None:
+        """A row will be due then."""
+        self._plan(time.monotonic() + seconds - LOOK_AHEAD)
+
     def _plan(self, instant: float) -> None:
         """Claim at this monotonic instant, if no earlier one is planned."""
         with self._planning:

@@ -17,7 +17,10 @@ LOCKED_PAUSE = 0.2
 
 
 class Settler:
-    """Group commit without lingering: a write takes what is there, load makes the batches."""
+    """Group commit without lingering: a write takes what is there, load makes the batches.
+
+    `rescheduled` hears in how many seconds the first of the tasks that were given back will be due.
+    """
 
     def __init__(self, queue: Queue, leases: Leases) -> None:
         self._queue = queue
@@ -26,6 +29,7 @@ class Settler:
         self._waiting: deque[Settlement] = deque()
         self._written = 0
         self.wake: Callable[[], None] = lambda: None
+        self.rescheduled: Callable[[float], None] = lambda _: None
 
     def put(self, settlement: Settlement) -> None:
         """Hand over an end; the caller was the one to end the lease."""
@@ -50,6 +54,8 @@ class Settler:
                 claim.id,
             )
         self._waiting.extend(locked)
+        if delays := [settlement.delay or 0.0 for settlement in batch if settlement.status is Status.PENDING]:
+            self.rescheduled(min(delays))
         return LOCKED_PAUSE if len(locked) == len(self._waiting) > 0 else 0 if self._waiting else None
 
     def flush(self, deadline: float) -> None:
