@@ -12,6 +12,8 @@ from psycopg import sql
 
 from at_worker import embedded
 from at_worker.store import admin
+from tests.servers.rabbitmq import Broker, External
+from tests.servers.rabbitmq import broker as running_broker
 from tests.tables import Table, dsn_of
 
 
@@ -69,3 +71,10 @@ def _fresh(server_dsn: str, template: str) -> Iterator[str]:
         )
         yield dsn_of(server_dsn, name)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker | External]:
+    """A RabbitMQ for the whole run: AT_TEST_AMQP_URL, or one that is fetched and started."""
+    with running_broker() as broker:
+        yield broker

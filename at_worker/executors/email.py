@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime
 
-from at_worker.config import Settings
+from at_worker.config import ConfigError, Settings
 from at_worker.executors import delivery, mail, mailbox
 from at_worker.executors.delivery import Progress
 from at_worker.executors.mail import Mail
@@ -17,13 +17,13 @@ _REACH_SECONDS = 10.0
 
 
 class Email:
-    """Hands mails to the SMTP server of the settings. Raises ValueError for settings that cannot work."""
+    """Hands mails to the SMTP server of the settings. Raises ConfigError where SMTP_FROM is no address."""
 
     def __init__(self, settings: Settings) -> None:
         try:
             self._sender = mailbox.one("SMTP_FROM", settings.smtp_from)
         except InvalidPayload as problem:
-            raise ValueError(f"{problem.field}: {problem.why}") from None
+            raise ConfigError([f"{problem.field}: {problem.why}"]) from None
         self._timeout = settings.smtp_timeout
         self._server = Server(
             host=settings.smtp_host,

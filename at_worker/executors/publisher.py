@@ -82,6 +82,9 @@ class Publisher:
                 self._loop.start()
                 break
             except Exception:
+                if self._closed:
+                    # pika fails an assertion of its own when it is closed while it connects (seen in 1.4.4).
+                    break
                 # The loop has to outlive whatever pika or a callback does.
                 log.exception("the connection to %s failed and is opened anew", self.target)
                 self._connection.drop(f"connection to {self.target} lost to an internal error")

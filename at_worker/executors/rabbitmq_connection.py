@@ -22,6 +22,7 @@ from pika.exceptions import (
     ChannelClosed,
     ChannelClosedByBroker,
     ConnectionClosed,
+    ConnectionOpenAborted,
     IncompatibleProtocolError,
     NoFreeChannels,
 )
@@ -54,7 +55,6 @@ class Connection:
         self.banner = ""
         self.loop = IOLoop()
         self.waiting: deque[Delivery] = deque()
-        self._attempt: Opaque = None
         self._connection: Opaque = None
         self._not_before = 0.0
         self._blocked = ""
@@ -94,19 +94,19 @@ class Connection:
 
     def abandon(self, delivery: Delivery) -> None:
         """Let go of a delivery that nobody waits for; a confirm that still comes finds no one."""
-        if self._busy.pop(delivery.channel, None) and delivery.channel.is_open:
-            delivery.channel.close()
+        # Its confirm may have come first, and the channel may carry another by now.
+        if self._busy.get(delivery.channel) is delivery:
+            del self._busy[delivery.channel]
+            if delivery.channel.is_open:
+                delivery.channel.close()
         self.dispatch()
 
     def drop(self, why: str) -> None:
         """Cut the connection without a goodbye; the next delivery opens another."""
-        connection, attempt = self._connection, self._attempt
-        self._attempt = None
+        connection = self._connection
         self._end(connection, why)
+        # pika offers only a polite close, which a frozen peer never answers.
         with suppress(Exception):
-            if attempt is not None:
-                attempt.abort()
-            # pika offers only a polite close, which a frozen peer never answers.
             connection._terminate_stream(ConnectionError(why))  # noqa: SLF001
 
     def leave(self, patience: float) -> None:
@@ -116,45 +116,36 @@ class Connection:
         self._refuse_waiting(why)
         self.loop.call_later(patience, partial(self.drop, why))
         self.loop.call_later(patience + 0.5, self.loop.stop)
-        if self._attempt is not None:
-            self._attempt.abort()
-        elif self._connection is None:
+        if self._connection is None:
             self.loop.stop()
-        elif self._connection.is_open:
+        elif not self._connection.is_closing:
             self._connection.close()
 
     def _connect(self) -> None:
-        if self._attempt is not None:
-            return
         pause = self._not_before - time.monotonic()
         if pause > 0:
             # A broker that is away is asked once a second, however many deliveries wait.
             self.loop.call_later(pause, self.dispatch)
             return
-        self._attempt = pika.SelectConnection.create_connection(
-            [self._parameters], self._on_attempt_end, custom_ioloop=self.loop
+        self._connection = pika.SelectConnection(
+            self._parameters, self._on_open, self._on_open_error, self._on_close, custom_ioloop=self.loop
         )
 
-    def _on_attempt_end(self, result: Opaque) -> None:
-        if self._leaving:
-            self.loop.stop()
-        elif isinstance(result, pika.SelectConnection):
-            self._attempt = None
-            self._on_open(result)
-        elif self._attempt is not None:
-            self._attempt = None
-            self._not_before = time.monotonic() + RECONNECT_PAUSE
-            self._refuse_waiting(f"cannot connect to {self.target}: {_said(result)}")
-
     def _on_open(self, connection: Opaque) -> None:
-        self._connection = connection
         server = connection.server_properties
         vhost = self._parameters.virtual_host
         self.banner = f"{server.get('product')} {server.get('version')} at {self.target}, vhost {vhost}"
-        connection.add_on_close_callback(self._on_close)
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self.dispatch()
+
+    def _on_open_error(self, connection: Opaque, error: BaseException) -> None:
+        if connection is self._connection:
+            why = f"cannot connect to {self.target}: {_said(error)}"
+            self._end(connection, why)
+            self._refuse_waiting(why)
+        if self._leaving:
+            self.loop.stop()
 
     def _on_close(self, connection: Opaque, error: BaseException) -> None:
         self._end(connection, f"connection to {self.target} lost: {_said(error)}")
@@ -273,7 +264,7 @@ def _said(error: BaseException) -> str:
     match error:
         case ChannelClosed() | ConnectionClosed():
             said = f"{error.reply_code} {error.reply_text}"
-        case AMQPConnectorStackTimeout() | TimeoutError():
+        case AMQPConnectorStackTimeout() | ConnectionOpenAborted() | TimeoutError():
             said = "no answer in time"
         case IncompatibleProtocolError():
             said = "it hung up during the handshake"

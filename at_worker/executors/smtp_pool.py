@@ -1,7 +1,6 @@
 """Mails of all threads over the connections of one event loop, kept for a while for the next mail."""
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import Iterator
@@ -23,8 +22,6 @@ class SmtpPool:
     """Sends mails to one server."""
 
     def __init__(self, server: Server) -> None:
-        if server.tls == "none" and server.user and not _is_loopback(server.host):
-            raise ValueError(f"SMTP_TLS: none would send the password in clear text to {server.host}")
         self._server = server
         self._tls = None if server.tls == "none" else ssl.create_default_context(cafile=server.ca_file)
         self._own_name: str | None = None
@@ -149,10 +146,3 @@ def _own_name() -> str:
     """What EHLO says; a host without a full name gives an address literal, RFC 5321 section 4.1.4."""
     name = socket.getfqdn()
     return name if "." in name and name.isascii() else "[127.0.0.1]"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -9,13 +9,6 @@ from at_worker.executors.rabbitmq import RabbitMQ
 from tests.executors.messages import Drain, declare, worker
 from tests.servers.amqp_proxy import Proxy, proxy
 from tests.servers.rabbitmq import Broker, External
-from tests.servers.rabbitmq import broker as running_broker
-
-
-@pytest.fixture(scope="session")
-def broker() -> Iterator[Broker | External]:
-    with running_broker() as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from at_worker.config import ConfigError
 from at_worker.executors.rabbitmq import RabbitMQ
 from at_worker.jsontext import Json
 from at_worker.outcome import Done
-from tests.executors.messages import reason, run, threads, worker
+from tests.executors.messages import Drain, reason, run, threads, worker
 from tests.servers.amqp_proxy import Proxy, proxy
 from tests.servers.rabbitmq import Broker, External
 
@@ -77,6 +77,20 @@ def test_a_frozen_broker_holds_nobody_beyond_the_deadline(faulty: Broker | Proxy
     finally:
         faulty.thaw()
         executor.close()
+
+
+def test_messages_that_run_out_of_time_cost_the_others_nothing(
+    broker: Broker | External, queue: str, drain: Drain
+) -> None:
+    executor = worker(broker.url)
+    payloads: list[Json] = [{"queue": queue, "data": str(number)} for number in range(2000)]
+    # Every second one gives up after 0 to 5 ms, about when its confirm comes.
+    seconds = [20 if number % 2 else number % 50 / 10_000 for number in range(2000)]
+    with ThreadPoolExecutor(32) as pool:
+        outcomes = list(pool.map(run, [executor] * 2000, payloads, seconds))
+    executor.close()
+    assert all(isinstance(outcome, Done) for outcome in outcomes[1::2])
+    assert sorted(n for n in map(int, drain(queue)) if n % 2) == list(range(1, 2000, 2))
 
 
 def test_a_first_connection_to_a_frozen_broker_ends_at_the_timeout(broker: Broker | External) -> None:

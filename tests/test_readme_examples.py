@@ -1,0 +1,146 @@
+"""The examples of the README work as they stand there."""
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import Connection
+
+from at_worker import Done, InvalidPayload, jsontext
+from at_worker.config import load
+from at_worker.executors.registry import GROUP, executors
+from at_worker.plugin import AnyExecutor
+from tests.executors.mails import attempt
+from tests.readme import BLOCKS, blocks, quoted, rows
+
+# So that every statement of the README finds some; it changes the one with the id 7.
+ROWS_IN_EVERY_STATE = """
+INSERT INTO scheduled_tasks (task_type, status, attempts, error_message, execute_at, updated_at) VALUES
+    ('email',         'pending',    0, NULL,       now() - interval '1 hour',   now()),
+    ('http_callback', 'pending',    4, 'HTTP 503', now() + interval '1 hour',   now()),
+    ('rabbitmq',      'processing', 0, NULL,       now(),                       now()),
+    ('rabbitmq',      'processing', 0, NULL,       now() - interval '1 hour',   now() - interval '1 hour'),
+    ('email',         'completed',  2, NULL,       now() - interval '1 hour',   now()),
+    ('email',         'cancelled',  0, NULL,       now() - interval '1 hour',   now()),
+    ('email',         'pending',    0, NULL,       now() + interval '1 hour',   now()),
+    ('email',         'failed',     5, 'HTTP 503', now() - interval '100 days', now() - interval '100 days');
+INSERT INTO scheduled_tasks (task_type, status, payload)
+SELECT 'http_callback', 'failed', '{"url": "https://example.org/paid"}' FROM generate_series(1, 2);
+"""
+
+
+@pytest.fixture
+def connection(dsn: str) -> Iterator[Connection]:
+    """A program's own connection, with a table of its own beside ours."""
+    with closing(psycopg.connect(dsn, autocommit=True)) as opened:
+        opened.execute(
+            "CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, total numeric)"
+        )
+        yield opened
+
+
+@pytest.fixture
+def known() -> Iterator[dict[str, AnyExecutor]]:
+    with executors(load({}, ())) as found:
+        yield dict(found)
+
+
+def test_every_statement_in_the_readme_runs_and_finds_what_it_is_for(
+    connection: Connection, dsn: str
+) -> None:
+    connection.execute(ROWS_IN_EVERY_STATE)
+    with closing(psycopg.connect(dsn, application_name="at-worker w-1")) as worker:
+        worker.execute("SELECT FROM scheduled_tasks")
+        for block in blocks("sql"):
+            cursor = connection.execute(block.encode())
+            more: bool | None = True
+            while more:
+                # Nobody waits a minute here for a transaction to be that old.
+                assert cursor.rowcount or "xact_start <" in block, block
+                more = cursor.nextset()
+
+
+def test_the_statements_of_the_readme_insert_valid_payloads(
+    connection: Connection, known: dict[str, AnyExecutor]
+) -> None:
+    for block in blocks("sql"):
+        if "INSERT" in block:
+            connection.execute(block.encode())
+    inserted = connection.execute("SELECT task_type, payload::text FROM scheduled_tasks").fetchall()
+    assert len(inserted) == 3
+    for task_type, payload in inserted:
+        known[task_type].parse(jsontext.parse(payload))
+
+
+def test_the_python_example_inserts_an_order_and_its_task(
+    connection: Connection, known: dict[str, AnyExecutor]
+) -> None:
+    (example,) = (code for code in blocks("python") if "connection.transaction()" in code)
+    exec(example, {"connection": connection})  # noqa: S102 - our own example
+    ((task_type, payload, execute_at),) = connection.execute(
+        "SELECT task_type, payload::text, execute_at FROM scheduled_tasks"
+    ).fetchall()
+    known[task_type].parse(jsontext.parse(payload))
+    assert timedelta(minutes=59) < execute_at - datetime.now(UTC) < timedelta(minutes=61)
+    assert connection.execute("SELECT count(*) FROM orders").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(("task_type", "payload"), [(label, code) for _, label, code in BLOCKS if label])
+def test_every_payload_in_the_readme_is_valid(
+    task_type: str, payload: str, known: dict[str, AnyExecutor]
+) -> None:
+    known[task_type].parse(jsontext.parse(payload))
+
+
+@pytest.mark.parametrize(
+    ("task_type", "least"),
+    [
+        ("http_callback", {"url": "https://example.org"}),
+        ("rabbitmq", {"exchange": "", "routing_key": "orders"}),
+        ("email", {"to": "ann@example.org", "subject": "hello", "body": "text"}),
+    ],
+)
+def test_every_key_in_the_tables_of_payloads_is_read(
+    task_type: str, least: dict[str, jsontext.Json], known: dict[str, AnyExecutor]
+) -> None:
+    keys = [key for row in rows(f"### {task_type}") if row[0].startswith("`") for key in quoted(row[0])]
+    assert set(least) < set(keys)
+    for key in set(keys) - {"data"}:  # which may be anything
+        with pytest.raises(InvalidPayload) as refused:
+            known[task_type].parse({**least, key: [[[]]]})
+        assert refused.value.field.startswith(key)
+
+
+def test_the_plugin_example_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = (block for block in blocks("python") if "InvalidPayload" in block)
+    project = tomllib.loads(blocks("toml")[0])["project"]
+    ((task_type, target),) = project["entry-points"][GROUP].items()
+    (tmp_path / target.split(":")[0]).mkdir()
+    (tmp_path / target.split(":")[0] / "__init__.py").write_text(code, encoding="utf-8")
+    installed = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    (installed / "entry_points.txt").write_text(f"[{GROUP}]\n{task_type} = {target}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    notes = tmp_path / "notes"
+    with executors(load({}, ())) as known:
+        plugin = known[task_type]
+        assert plugin.execute(plugin.parse({"path": str(notes), "line": "hello"}), attempt()) == Done(
+            {"path": str(notes)}
+        )
+        for payload, field in (({}, "path"), ({"path": "x", "line": "a\nb"}, "line")):
+            with pytest.raises(InvalidPayload) as refused:
+                plugin.parse(payload)
+            assert refused.value.field == field
+    assert notes.read_text() == f"{attempt().task_uid} hello\n"
+
+
+def test_the_table_of_retries_ends_with_the_default_of_max_attempts(connection: Connection) -> None:
+    row = connection.execute(
+        "INSERT INTO scheduled_tasks (task_type) VALUES ('probe') RETURNING max_attempts"
+    ).fetchone()
+    assert row == (len(rows("## Retries")),)
