@@ -16,10 +16,14 @@ class _Number(Decimal):
         return format(self, "f")
 
 
+# Made once: making one takes longer than parsing a payload.
+_DECODER = simplejson.JSONDecoder(parse_float=_Number)
+
+
 def parse(text: str) -> Json:
     """Parse a JSON text; numbers with a fraction come as `Decimal`. Raises ValueError with a plain reason."""
     try:
-        value: Json = simplejson.loads(text, parse_float=_Number)
+        value: Json = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except simplejson.JSONDecodeError as error:

@@ -101,7 +101,7 @@ class Execution:
 
     def _attempt(self, running: Running) -> Attempt:
         task = running.task
-        context = _parse_or_none(task.context)
+        context = _parse_or_none(task.context) if task.context != "{}" else {}
         return Attempt(
             task_id=task.id,
             task_uid=task.uid,

@@ -42,7 +42,8 @@ class Loop:
 
     def wake(self) -> None:
         """Do the next turn now."""
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def __enter__(self) -> Self:
         self._thread.start()

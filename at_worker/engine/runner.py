@@ -43,7 +43,8 @@ class Runner:
         self._timeout = timeout
         self._carry_out = carry_out
         self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._all_idle = threading.Condition(self._lock)
         self._busy = 0
         self._running: dict[Claim, Running] = {}
         self._ends: deque[float] = deque()
@@ -57,19 +58,19 @@ class Runner:
         Those keep the threads of short tasks busy while the next claim is on its way.
         """
         horizon = time.monotonic() - RECENT
-        with self._changed:
+        with self._lock:
             while self._ends and self._ends[0] < horizon:
                 self._ends.popleft()
             return self.concurrency - self._busy + len(self._ends)
 
     def start(self, task: Task) -> None:
         """Hand a task to the next thread that is idle."""
-        with self._changed:
+        with self._lock:
             self._busy += 1
         self._inbox.put(task)
 
     def running(self) -> list[Running]:
-        with self._changed:
+        with self._lock:
             return list(self._running.values())
 
     def unstarted(self) -> list[Task]:
@@ -79,26 +80,26 @@ class Runner:
             while True:
                 if task := self._inbox.get_nowait():
                     tasks.append(task)
-        with self._changed:
+        with self._lock:
             self._busy -= len(tasks)
-            self._changed.notify_all()
+            self._tell_if_idle()
         return tasks
 
     def write_off(self, claim: Claim) -> None:
         """Give up on the thread of a task that overran its deadline, and put another in its place."""
-        with self._changed:
+        with self._lock:
             if self._running.pop(claim, None) is None:
                 return
             self.written_off += 1
             self._busy -= 1
-            self._changed.notify_all()
+            self._tell_if_idle()
         self._spawn()
         self.freed()
 
     def wait_until_idle(self, until: float) -> bool:
         """Wait for the running tasks until the monotonic instant `until`; True when all have ended."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._busy, max(0.0, until - time.monotonic()))
+        with self._all_idle:
+            return self._all_idle.wait_for(lambda: not self._busy, max(0.0, until - time.monotonic()))
 
     def __enter__(self) -> Self:
         for _ in range(self.concurrency):
@@ -118,7 +119,7 @@ class Runner:
         while (task := self._inbox.get()) is not None:
             started = time.monotonic()
             running = Running(task, started, started + self._timeout)
-            with self._changed:
+            with self._lock:
                 self._running[task.claim] = running
             try:
                 self._carry_out(running)
@@ -131,10 +132,14 @@ class Runner:
 
     def _leave(self, claim: Claim) -> bool:
         """The thread is idle again; False where it was written off meanwhile and another has its place."""
-        with self._changed:
+        with self._lock:
             if self._running.pop(claim, None) is None:
                 return False
             self._busy -= 1
             self._ends.append(time.monotonic())
-            self._changed.notify_all()
+            self._tell_if_idle()
             return True
+
+    def _tell_if_idle(self) -> None:
+        if not self._busy:
+            self._all_idle.notify_all()

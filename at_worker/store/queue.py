@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from at_worker import jsontext
+from at_worker.jsontext import Json
 from at_worker.outcome import Settlement, Status
 from at_worker.store.clock import Clock
 from at_worker.store.database import Database, Row, Session
@@ -113,13 +115,12 @@ CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 # no longer ours.
 SETTLE = """
 WITH ended AS MATERIALIZED (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(seqs)s::bigint[], %(statuses)s::text[], %(attempted)s::int[],
-                         %(delays)s::float8[], %(errors)s::text[], %(results)s::text[],
-                         %(started)s::float8[], %(ended)s::float8[])
-           AS e (id, claim_seq, status, attempted, delay, error, result, started_ago, ended_ago)
+    SELECT * FROM json_to_recordset(%(ended)s::json)
+           AS e (id bigint, claim_seq bigint, status text, attempted int, delay float8, error text,
+                 result text, started_ago float8, ended_ago float8)
 ), held AS MATERIALIZED (
     SELECT t.id FROM {tasks} t
-     WHERE t.id = ANY (%(ids)s::bigint[]) AND t.status = 'processing'
+     WHERE t.id = ANY (ARRAY(SELECT id FROM ended)) AND t.status = 'processing'
      ORDER BY t.id FOR UPDATE SKIP LOCKED
 ), written AS (
     UPDATE {tasks} t
@@ -244,19 +245,30 @@ def settle(session: Session, settlements: Sequence[Settlement]) -> Leftover:
     now = time.monotonic()
     rows = session.rows(
         SETTLE,
-        {
-            "ids": [s.claim.id for s in settlements],
-            "seqs": [s.claim.seq for s in settlements],
-            "statuses": [s.status.value for s in settlements],
-            "attempted": [int(s.attempted) for s in settlements],
-            "delays": [s.delay for s in settlements],
-            "errors": [s.error for s in settlements],
-            "results": [s.result for s in settlements],
-            "started": [None if s.started is None else now - s.started for s in settlements],
-            "ended": [None if s.ended is None else now - s.ended for s in settlements],
-        },
+        {"ended": jsontext.render([_ended(settlement, now) for settlement in settlements])},
     )
     return _leftover(rows)
+
+
+def _ended(settlement: Settlement, now: float) -> dict[str, Json]:
+    """A settlement as SETTLE reads it; what is not there is NULL."""
+    row: dict[str, Json] = {
+        "id": settlement.claim.id,
+        "claim_seq": settlement.claim.seq,
+        "status": settlement.status,
+        "attempted": int(settlement.attempted),
+    }
+    if settlement.delay is not None:
+        row["delay"] = settlement.delay
+    if settlement.error is not None:
+        row["error"] = settlement.error
+    if settlement.result is not None:
+        row["result"] = settlement.result
+    if settlement.started is not None:
+        row["started_ago"] = now - settlement.started
+    if settlement.ended is not None:
+        row["ended_ago"] = now - settlement.ended
+    return row
 
 
 def _leftover(rows: list[Row]) -> Leftover:
