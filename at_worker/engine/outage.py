@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from at_worker.store.database import Contended, Unavailable
+from at_worker.store.database import Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Outage:
 
     def observe(self, error: Unavailable | None) -> None:
         """Log the beginning and the end of an outage, and a reminder every half minute between them."""
-        if (error is None and self.up) or isinstance(error, Contended):
+        if error is None and self.up:
             return
         with self._lock:
             now = time.monotonic()

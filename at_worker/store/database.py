@@ -111,6 +111,7 @@ class Database:
     def __init__(self, settings: Settings, observe: Observer = lambda _: None, connections: int = 5) -> None:
         self._conninfo = _conninfo(settings)
         self._observe = observe
+        self._reached = False
         # The pool's own attempts to reconnect are silent and slow down; ours are loops that report.
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
         self._pool = ConnectionPool(
@@ -152,19 +153,26 @@ class Database:
         try:
             with self._lent() as connection, _translated(connection):
                 yield Session(connection)
+        except Contended:
+            raise
         except Unavailable as error:
+            self._reached = False
             self._observe(error)
             raise
+        self._reached = True
         self._observe(None)
 
     @contextmanager
     def _lent(self) -> Iterator["_Connection"]:
+        if not self._reached:
+            # A failure tells its reason here and at once; the pool would wait, and would not tell.
+            with self.direct():
+                pass
+            # Those that broke meanwhile would each cost a statement.
+            self._pool.check()
         try:
             lent = self._pool.getconn()
         except PoolTimeout:
-            # The pool does not tell why.
-            with self.direct():
-                pass
             raise Unavailable(f"no connection to {self.name} became free") from None
         try:
             yield lent
