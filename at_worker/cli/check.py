@@ -7,7 +7,6 @@ from contextlib import closing
 import click
 
 from at_worker.cli.errors import CheckFailed, explained, settings
-from at_worker.config import ConfigError, Settings
 from at_worker.engine.execution import parse_payload
 from at_worker.executors.email import Email
 from at_worker.executors.rabbitmq import RabbitMQ
@@ -37,9 +36,9 @@ def check() -> None:
     nothing is changed. The exit code is 1 where something is wrong.
     """
     given = settings()
-    fine = _try("database", lambda: _reach_database(given))
-    reachable = fine
     with explained(), executors(given) as known:
+        database = Database(given)
+        fine = reachable = _try("database", lambda: _reach(database))
         for variable, kind in SERVERS.items():
             if variable not in given.given:
                 click.echo(f"--    {kind.__name__}: {variable} is not set, not tried")
@@ -47,7 +46,7 @@ def check() -> None:
             with closing(kind(given)) as server:
                 fine = _try(kind.__name__, server.reach) and fine
         if reachable:
-            fine = _try("pending tasks", lambda: _validate(given, known)) and fine
+            fine = _try("pending tasks", lambda: _validate(database, given.task_types, known)) and fine
     sys.exit(0 if fine else CheckFailed.exit_code)
 
 
@@ -58,8 +57,6 @@ class _Wrong(Exception):
 def _try(subject: str, attempt: Callable[[], str]) -> bool:
     try:
         click.echo(f"ok    {subject}: {attempt()}")
-    except ConfigError:
-        raise
     except (_Wrong, Unavailable, Unusable, Refused) as error:
         click.echo(f"WRONG {subject}: {error}")
     except Exception as error:  # noqa: BLE001 - whatever a server or a library comes up with is the answer
@@ -69,8 +66,7 @@ def _try(subject: str, attempt: Callable[[], str]) -> bool:
     return False
 
 
-def _reach_database(given: Settings) -> str:
-    database = Database(given)
+def _reach(database: Database) -> str:
     with database.direct() as session:
         version = admin.schema_version(session)
     if version < admin.SCHEMA_VERSION:
@@ -78,10 +74,10 @@ def _reach_database(given: Settings) -> str:
     return f"{database.name}, schema version {version}"
 
 
-def _validate(given: Settings, known: Mapping[str, AnyExecutor]) -> str:
+def _validate(database: Database, types: tuple[str, ...] | None, known: Mapping[str, AnyExecutor]) -> str:
     count = wrong = 0
-    for row in inspect.pending(Database(given)):
-        if given.task_types is not None and row.type not in given.task_types:
+    for row in inspect.pending(database):
+        if types is not None and row.type not in types:
             continue
         count += 1
         if problem := _problem(row, known):

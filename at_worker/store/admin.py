@@ -15,6 +15,9 @@ from at_worker.store.database import (
 
 SCHEMA_VERSION = 1
 
+# Dollar quotes, because the name of a schema may contain others.
+_COMMENT = "SELECT obj_description($name${tasks}$name$::regclass, 'pg_class')"
+
 
 def ddl() -> str:
     """The text of `sql/ddl.sql`, which the wheel carries inside the package."""
@@ -25,14 +28,15 @@ def ddl() -> str:
 
 
 def init_db(database: Database) -> None:
-    """Create the database where it is missing, and apply the schema."""
+    """Create the database where it is missing, and apply the schema; a later version is left as it is."""
     try:
         with database.direct():
             pass
     except MissingDatabase:
         _create_database(database)
-    with database.direct() as session:
-        session.script(ddl())
+    if _version(database) <= SCHEMA_VERSION:
+        with database.direct() as session:
+            session.script(ddl())
 
 
 def _create_database(database: Database) -> None:
@@ -50,15 +54,19 @@ def _create_database(database: Database) -> None:
 
 def is_current(database: Database) -> bool:
     """Whether the table is there, in this version or a later one."""
+    return _version(database) >= SCHEMA_VERSION
+
+
+def _version(database: Database) -> int:
     try:
         with database.direct() as session:
-            return schema_version(session) >= SCHEMA_VERSION
+            return schema_version(session)
     except (MissingDatabase, MissingTable, Unusable):
-        return False
+        return 0
 
 
 def schema_version(session: Session) -> int:
     """The version that the table's comment tells; 0 where it tells none."""
-    comment = session.rows("SELECT obj_description('{tasks}'::regclass, 'pg_class')")[0][0] or ""
+    comment = session.rows(_COMMENT)[0][0] or ""
     words = comment.split(":")[0].split()
     return int(words[-1]) if words[:2] == ["at-worker", "schema"] and words[-1].isdigit() else 0

@@ -1,0 +1,40 @@
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+from psycopg import sql
+
+from at_worker.cli import main
+from at_worker.config import variables
+from tests import logs
+from tests.tables import dsn_of
+
+AtWorker = Callable[..., Result]
+
+
+@pytest.fixture
+def at_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AtWorker:
+    """Run a command that ends by itself, with these settings and no others, in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    for variable in variables():
+        monkeypatch.delenv(variable.name, raising=False)
+        monkeypatch.delenv(f"{variable.name}_FILE", raising=False)
+
+    def run(*arguments: str, **settings: str) -> Result:
+        with logs.restored():
+            return CliRunner().invoke(main, arguments, env=settings, prog_name="at-worker")
+
+    return run
+
+
+@pytest.fixture
+def missing_dsn(server_dsn: str) -> Iterator[str]:
+    """The address of a database that is not there yet; what a test makes of it is dropped."""
+    name = f"at_test_{secrets.token_hex(6)}"
+    yield dsn_of(server_dsn, name)
+    with closing(psycopg.connect(server_dsn, autocommit=True)) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

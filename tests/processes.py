@@ -1,0 +1,125 @@
+"""Real `at-worker` processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from at_worker.config import variables
+
+PATIENCE = 20.0
+
+
+class Worker:
+    """A running worker; its log lines are kept as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._news = threading.Condition()
+        self._ended = False
+        self.lines: list[str] = []
+        self._thread = threading.Thread(target=self._read, name="log reader")
+        self._thread.start()
+
+    @property
+    def log(self) -> str:
+        with self._news:
+            return "\n".join(self.lines)
+
+    def count(self, text: str) -> int:
+        """How many lines hold this text, up to now."""
+        with self._news:
+            return sum(text in line for line in self.lines)
+
+    def wait_for_line(self, text: str, times: int = 1) -> str:
+        """The first line that holds this text, or the one of the given number, once it is there."""
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = [line for line in self.lines if text in line]
+            return len(found) >= times or self._ended
+
+        with self._news:
+            self._news.wait_for(there, PATIENCE)
+        if len(found) < times:
+            raise AssertionError(f"{text!r} came {len(found)} of {times} times in this log:\n{self.log}")
+        return found[times - 1]
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit code, once the process has ended and its log is complete."""
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end within {PATIENCE:g} s; its log:\n{self.log}") from None
+        self._thread.join(PATIENCE)
+        return code
+
+    def stop(self) -> int:
+        """End it as an orchestrator does; returns the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever state it is in."""
+        self._process.kill()
+        self._process.wait()
+        self._thread.join()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            for line in stream:
+                with self._news:
+                    self.lines.append(line.rstrip("\n"))
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+
+@contextmanager
+def worker(dsn: str, cwd: Path, *options: str, **settings: str) -> Iterator[Worker]:
+    """A worker named w-1 that runs in `cwd`, and is killed at the end of the block if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "at_worker", "run", *options],
+        cwd=cwd,
+        env=environment(DATABASE_URL=dsn, **{"WORKER_ID": "w-1", **settings}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    started = Worker(process)
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+def command(cwd: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run an `at-worker` command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "at_worker", *arguments],
+        cwd=cwd,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of this process with these settings and no others."""
+    ours = {variable.name for variable in variables()}
+    inherited = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
+    return {**inherited, **settings}

@@ -1,0 +1,127 @@
+import json
+import logging
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from at_worker.log import configure
+from tests import logs
+
+logger = logging.getLogger("at_worker.engine.example")
+
+
+@pytest.fixture(autouse=True)
+def restored_log() -> Iterator[None]:
+    with logs.restored():
+        yield
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> str:
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
+def test_a_text_line_tells_time_in_utc_level_and_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    configure("INFO", "text")
+    before = time.time()
+    logger.info("Found %d tasks", 3)
+    line = written(capsys)
+    monkeypatch.undo()
+    time.tzset()
+    match = re.fullmatch(r"(\S+)\.\d{3}Z INFO    Found 3 tasks\n", line)
+    assert match
+    assert match[1] in {time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(before + i)) for i in (0, 1)}
+
+
+def test_a_json_line_is_an_object_with_time_level_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("INFO", "json")
+    logger.warning("Task %d failed: %s", 7, 'a "quoted"\ntext ☃')
+    line = written(capsys)
+    assert line.count("\n") == 1
+    told = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told.pop("time"))
+    assert told == {"level": "WARNING", "message": 'Task 7 failed: a "quoted"\ntext ☃'}
+
+
+def test_a_json_line_carries_the_fields_that_its_place_gave_it(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("INFO", "json")
+    logger.info("x", extra={"worker": "w-1", "task_id": 7, "task_type": "email", "attempt": 2, "other": 1})
+    told = json.loads(written(capsys))
+    assert {name: told[name] for name in told if name not in ("time", "level", "message")} == {
+        "worker": "w-1",
+        "task_id": 7,
+        "task_type": "email",
+        "attempt": 2,
+    }
+
+
+def test_a_traceback_in_json_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("INFO", "json")
+    try:
+        int("teatime")
+    except ValueError:
+        logger.exception("Surprise")
+    line = written(capsys)
+    assert line.count("\n") == 1
+    traceback = json.loads(line)["traceback"].splitlines()
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert traceback[-1].endswith("'teatime'")
+
+
+def test_a_traceback_in_text_follows_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("INFO", "text")
+    try:
+        int("teatime")
+    except ValueError:
+        logger.exception("Surprise")
+    lines = written(capsys).splitlines()
+    assert lines[0].endswith("ERROR   Surprise")
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1].endswith("'teatime'")
+
+
+def test_a_message_with_line_breaks_stays_one_line_of_text(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("INFO", "text")
+    logger.info("Task 7 failed: %s", "a\r\n2030-01-01T00:00:00.000Z INFO forged\x1b[31m\u2028\x85")
+    line = written(capsys)
+    assert line.endswith(r"failed: a\r\n2030-01-01T00:00:00.000Z INFO forged\x1b[31m\u2028\x85" + "\n")
+    assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_lone_surrogate_is_no_obstacle(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure("INFO", "json" if form == "json" else "text")
+    logger.info("name \udc80")
+    assert "name " in written(capsys)
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("DEBUG", ["debug", "info", "warning", "error"]),
+        ("INFO", ["info", "warning", "error"]),
+        ("WARNING", ["warning", "error"]),
+        ("ERROR", ["error"]),
+    ],
+)
+def test_the_level_decides_what_is_told(
+    level: str, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(level, "text")
+    for name in ("debug", "info", "warning", "error"):
+        logger.log(getattr(logging, name.upper()), name)
+    assert [line.split()[-1] for line in written(capsys).splitlines()] == told
+
+
+def test_libraries_speak_only_when_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("DEBUG", "text")
+    logging.getLogger("some.library").info("chatter")
+    logging.getLogger("some.library").warning("trouble")
+    assert [line.split()[-1] for line in written(capsys).splitlines()] == ["trouble"]
