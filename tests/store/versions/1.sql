@@ -363,6 +363,32 @@ BEGIN
 END
 $trigger$;
 
+-- Wakes the workers for rows that are due within a minute; years of future rows cost nothing. The payload is
+-- the second in which the row is due, so that a flood of rows is a handful of announcements.
+CREATE OR REPLACE FUNCTION scheduled_tasks_announce() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog AS
+$announce$
+BEGIN
+    PERFORM pg_notify('scheduled_tasks', floor(extract(epoch FROM greatest(NEW.execute_at, now())))::bigint::text);
+    RETURN NULL;
+END
+$announce$;
+
+DO $announce_triggers$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
+                    WHERE tgrelid = 'scheduled_tasks'::regclass AND tgname = 'scheduled_tasks_inserted') THEN
+        CREATE TRIGGER scheduled_tasks_inserted AFTER INSERT ON scheduled_tasks
+            FOR EACH ROW WHEN (NEW.status = 'pending' AND NEW.execute_at < now() + interval '1 minute')
+            EXECUTE FUNCTION scheduled_tasks_announce();
+        CREATE TRIGGER scheduled_tasks_moved AFTER UPDATE OF status, execute_at ON scheduled_tasks
+            FOR EACH ROW WHEN (NEW.status = 'pending' AND NEW.execute_at < now() + interval '1 minute'
+                               AND (OLD.status <> 'pending' OR OLD.execute_at <> NEW.execute_at))
+            EXECUTE FUNCTION scheduled_tasks_announce();
+    END IF;
+END
+$announce_triggers$;
+
 COMMENT ON COLUMN scheduled_tasks.task_type IS 'http_callback, rabbitmq, email, or the type of a plug-in';
 COMMENT ON COLUMN scheduled_tasks.id IS 'Number of the task';
 COMMENT ON COLUMN scheduled_tasks.payload IS 'What to do; its keys depend on task_type';
