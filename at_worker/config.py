@@ -133,7 +133,7 @@ def _sender(text: str) -> str:
 
 
 def _listen_dsn(text: str) -> str:
-    return LISTEN_OFF if text.lower() == LISTEN_OFF else str(_url("postgresql", "postgres")(text))
+    return LISTEN_OFF if text.lower() == LISTEN_OFF else _database_url(text)
 
 
 def _certificates(text: str) -> str:
@@ -172,6 +172,13 @@ class Settings:
         "",
         _optional(_database_url),
         "wins over the DB_ variables; may name several hosts",
+        secret=True,
+    )
+    listen_dsn: str | None = _setting(
+        "LISTEN_DSN",
+        "",
+        _optional(_listen_dsn),
+        "a direct connection for LISTEN behind a pooler; off: poll only (default: the database itself)",
         secret=True,
     )
 
@@ -284,14 +291,6 @@ class Settings:
     )
     smtp_timeout: float = _setting(
         "SMTP_TIMEOUT", "60", _duration("s", 0.1, _CENTURY), "seconds, total for one mail"
-    )
-
-    listen_dsn: str | None = _setting(
-        "LISTEN_DSN",
-        "",
-        _optional(_listen_dsn),
-        "a direct connection for LISTEN behind a pooler; off: poll only (default: the database itself)",
-        secret=True,
     )
 
     metrics_port: int = _setting(

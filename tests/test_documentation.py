@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from at_worker import __version__, app
+from at_worker import __version__
 from at_worker.cli import main
 from at_worker.cli.errors import CheckFailed, WrongSettings
 from at_worker.config import Settings, load, variables
+from at_worker.engine import stop
 from at_worker.executors.http_callback import identity
 from at_worker.retry import backoff
 from tests.executors.mails import attempt
@@ -109,11 +110,11 @@ def test_every_target_of_make_exists(document: str) -> None:
 def test_the_exit_codes_are_those_of_the_code() -> None:
     documented = {int(code) for row in rows("## Exit codes") for code in row[0].split(",")}
     assert documented == {
-        app.EXIT_OK,
+        stop.EXIT_OK,
         CheckFailed.exit_code,
         WrongSettings.exit_code,
-        app.EXIT_DATABASE,
-        app.EXIT_NO_THREADS,
+        stop.EXIT_DATABASE,
+        stop.EXIT_NO_THREADS,
         128 + signal.SIGINT,
         128 + signal.SIGTERM,
     }
