@@ -12,6 +12,7 @@ from at_worker.config import ConfigError, Settings, load, unknown, variables
 SECRETS = {
     "DB_PASSWORD": "db_password",
     "DATABASE_URL": "database_url",
+    "LISTEN_DSN": "listen_dsn",
     "HTTP_PROXY_URL": "http_proxy_url",
     "RABBITMQ_URL": "rabbitmq_url",
     "SMTP_PASSWORD": "smtp_password",
@@ -19,6 +20,7 @@ SECRETS = {
 SECRET_VALUES = {
     "DB_PASSWORD": "hunter2",
     "DATABASE_URL": "postgresql://at:hunter2@db/app",
+    "LISTEN_DSN": "postgresql://at:hunter2@db/app",
     "HTTP_PROXY_URL": "http://at:hunter2@proxy:3128",
     "RABBITMQ_URL": "amqps://at:hunter2@broker/%2F",
     "SMTP_PASSWORD": "hunter2",

@@ -14,9 +14,9 @@ from at_worker.cli import main
 from at_worker.cli.errors import CheckFailed, WrongSettings
 from at_worker.config import Settings, load, variables
 from at_worker.engine import stop
-from at_worker.executors.http_callback import identity
+from at_worker.executors.http_callback.executor import identity
 from at_worker.retry import backoff
-from tests.executors.mails import attempt
+from tests.executors.email.mails import attempt
 from tests.readme import README, ROOT, quoted, rows, section
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")

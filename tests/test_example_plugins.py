@@ -11,7 +11,7 @@ from PIL import Image
 from psycopg.rows import TupleRow
 
 from at_worker import Done, Fail, InvalidPayload, Outcome, Retry
-from tests.executors.mails import attempt
+from tests.executors.email.mails import attempt
 
 # Found as a worker finds them.
 PLUGINS = {point.name: point.load() for point in entry_points(group="at_worker.executors")}

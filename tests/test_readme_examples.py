@@ -14,7 +14,7 @@ from at_worker import Done, InvalidPayload, jsontext
 from at_worker.config import load
 from at_worker.executors.registry import GROUP, executors
 from at_worker.plugin import AnyExecutor
-from tests.executors.mails import attempt
+from tests.executors.email.mails import attempt
 from tests.readme import BLOCKS, blocks, quoted, rows
 
 # So that every statement of the README finds some; it changes the one with the id 7.

@@ -1,7 +1,7 @@
 """Which executor runs which `task_type`: the three built in, and what other packages plug in."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import entry_points
 
@@ -15,6 +15,12 @@ logger = logging.getLogger(__name__)
 
 GROUP = "at_worker.executors"
 
+BUILT_IN: dict[str, Callable[[Settings], AnyExecutor]] = {
+    "http_callback": HttpCallback,
+    "rabbitmq": RabbitMQ,
+    "email": Email,
+}
+
 
 @contextmanager
 def executors(settings: Settings) -> Iterator[Mapping[str, AnyExecutor]]:
@@ -22,22 +28,24 @@ def executors(settings: Settings) -> Iterator[Mapping[str, AnyExecutor]]:
 
     A plug-in that does not load costs only its own tasks, which stay for a worker that can run them.
     """
-    found: dict[str, AnyExecutor] = {
-        "http_callback": HttpCallback(settings),
-        "rabbitmq": RabbitMQ(settings),
-        "email": Email(settings),
-    }
-    for plugin in entry_points(group=GROUP):
-        if plugin.name in found:
-            logger.error("Plug-in %s (%s): its task_type is taken, it is not used", plugin.name, plugin.value)
-            continue
-        try:
-            found[plugin.name] = plugin.load()()
-        except Exception:
-            logger.exception("Plug-in %s (%s) does not load", plugin.name, plugin.value)
+    found: dict[str, AnyExecutor] = {}
+    # Each is closed even where a later one cannot be made.
     with ExitStack() as closing:
-        for name, executor in found.items():
-            closing.callback(_close, name, executor)
+        for name, kind in BUILT_IN.items():
+            found[name] = kind(settings)
+            closing.callback(_close, name, found[name])
+        for plugin in entry_points(group=GROUP):
+            if plugin.name in found:
+                logger.error(
+                    "Plug-in %s (%s): its task_type is taken, it is not used", plugin.name, plugin.value
+                )
+                continue
+            try:
+                found[plugin.name] = plugin.load()()
+            except Exception:
+                logger.exception("Plug-in %s (%s) does not load", plugin.name, plugin.value)
+            else:
+                closing.callback(_close, plugin.name, found[plugin.name])
         yield found
 
 

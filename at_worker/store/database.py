@@ -258,6 +258,9 @@ def _translated(connection: _Connection) -> Iterator[None]:
         connection.close()
         if state == "42P01":
             raise MissingTable(f"{_text(error)}; at-worker init-db creates the table") from None
+        if state == "42501":
+            rights = "GRANT SELECT, INSERT, UPDATE, DELETE ON scheduled_tasks TO the worker's role"
+            raise Unavailable(f"{_text(error)}; {rights}") from None
         raise Unavailable(_text(error)) from None
     except MissingTable:
         connection.close()

@@ -7,6 +7,7 @@ from psycopg.types.json import Jsonb
 from at_worker.store.admin import SCHEMA_VERSION
 from tests.cli.conftest import AtWorker
 from tests.servers.http import refusing
+from tests.servers.rabbitmq import Broker, External
 from tests.servers.smtp import smtp_server
 from tests.tables import Table
 
@@ -33,6 +34,17 @@ def test_all_is_well(table: Table, at_worker: AtWorker) -> None:
         f"ok    Email: SMTP server at 127.0.0.1:{server.port} (none)",
         "ok    pending tasks: 3, all of them valid",
     ]
+
+
+def test_a_broker_that_answers_is_named_without_its_password(
+    table: Table, broker: Broker | External, at_worker: AtWorker
+) -> None:
+    address = urlsplit(broker.url)
+    told = at_worker("check", DATABASE_URL=table.dsn, RABBITMQ_URL=broker.url)
+    assert told.exit_code == 0
+    (line,) = [line for line in told.output.splitlines() if line.startswith("ok    RabbitMQ: ")]
+    assert f"{address.hostname}:{address.port}" in line
+    assert f"{address.password}@" not in line
 
 
 def test_nothing_is_sent_and_nothing_changed(table: Table, at_worker: AtWorker) -> None:

@@ -52,7 +52,7 @@ def test_rows_of_every_outcome_run_once_on_one_worker_and_then_on_three(
         expected[row["id"]] = row["attempts"]
         assert (row["completed_at"] is not None) == (row["status"] == "completed")
         assert (row["error_message"] is None) == (row["status"] == "completed")
-        assert row["claim_seq"] == row["attempts"]
+        assert row["claim_seq"] >= row["attempts"]
     assert ends == {
         ("/", "completed", 1): 150,
         ("/fails/1", "completed", 2): 150,

@@ -1,6 +1,7 @@
 """How a worker process ends."""
 
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def hold(table: Table, endpoint: Endpoint, count: int) -> list[int]:
 def test_what_runs_is_finished_and_what_waits_stays_pending(
     number: signal.Signals, name: str, table: Table, endpoint: Endpoint, tmp_path: Path
 ) -> None:
-    tasks = hold(table, endpoint, 5)
+    tasks = hold(table, endpoint, 100)
     with worker(table.dsn, tmp_path, WORKER_CONCURRENCY="2") as process:
         endpoint.wait_for(2)
         process.signal(number)
@@ -31,8 +32,13 @@ def test_what_runs_is_finished_and_what_waits_stays_pending(
         assert "WARNING" not in process.log
         assert "ERROR" not in process.log
     rows = [table.row(task) for task in tasks]
-    assert [(row["status"], row["attempts"]) for row in rows] == [("completed", 1)] * 2 + [("pending", 0)] * 3
-    assert set(endpoint.attempts()) == set(tasks[:2])
+    # A thread that is free again may get one more task before the claiming ends.
+    done = len(endpoint.arrivals)
+    assert 2 <= done < 20
+    assert Counter((row["status"], row["attempts"]) for row in rows) == {
+        ("completed", 1): done,
+        ("pending", 0): len(tasks) - done,
+    }
 
 
 def test_what_is_claimed_and_not_yet_due_is_handed_back(

@@ -10,7 +10,7 @@ from typing import Literal
 
 import aiosmtplib
 
-from at_worker.executors.delivery import Broken, Refused, Reply, Report
+from at_worker.executors.email.delivery import Broken, Refused, Reply, Report
 
 ERRORS = (OSError, aiosmtplib.SMTPException)
 _GOODBYE_SECONDS = 1.0

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from at_worker import InvalidPayload
-from at_worker.executors import mail
-from at_worker.executors.mail import Mail
-from at_worker.executors.mailbox import Mailbox
+from at_worker.executors.email import mail
+from at_worker.executors.email.mail import Mail
+from at_worker.executors.email.mailbox import Mailbox
 from at_worker.jsontext import Json
-from tests.executors.mails import LEAST, UID, attempt
+from tests.executors.email.mails import LEAST, UID, attempt
 
 # Text that JSON in PostgreSQL can hold and a header may.
 LINES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=200)

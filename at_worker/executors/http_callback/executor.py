@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 
 from at_worker import __version__
 from at_worker.config import Settings
-from at_worker.executors import http_payload
-from at_worker.executors.http_answer import body_text, classify, first_line, moved_to, retry_after
-from at_worker.executors.http_payload import Callback
-from at_worker.executors.http_socket import NoAnswer
-from at_worker.executors.http_transport import Request, Transport
+from at_worker.executors.http_callback import payload as http_payload
+from at_worker.executors.http_callback.answer import body_text, classify, first_line, moved_to, retry_after
+from at_worker.executors.http_callback.deadlines import NoAnswer
+from at_worker.executors.http_callback.payload import Callback
+from at_worker.executors.http_callback.transport import Request, Transport
 from at_worker.jsontext import Json
 from at_worker.outcome import Outcome, Retry
 from at_worker.plugin import Attempt

@@ -7,9 +7,10 @@ from datetime import UTC
 from typing import Any
 
 from at_worker.config import Settings
-from at_worker.executors import amqp_table, body, fields
-from at_worker.executors.publisher import Publisher
-from at_worker.executors.rabbitmq_message import Message
+from at_worker.executors import body, fields
+from at_worker.executors.rabbitmq import table
+from at_worker.executors.rabbitmq.message import Message
+from at_worker.executors.rabbitmq.publisher import Publisher
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Outcome, Retry
 from at_worker.plugin import Attempt, InvalidPayload
@@ -29,7 +30,7 @@ class Publication:
     exchange: str
     routing_key: str
     content: bytes
-    headers: Mapping[str, amqp_table.Value]
+    headers: Mapping[str, table.Value]
     header_bytes: int
     properties: Mapping[str, str | int]
 
@@ -130,21 +131,21 @@ def _reply_to(given: Mapping[str, Json]) -> str | None:
     return value
 
 
-def _headers(value: Json) -> tuple[dict[str, amqp_table.Value], int]:
-    headers = {} if value is None else amqp_table.table(value, "headers")
+def _headers(value: Json) -> tuple[dict[str, table.Value], int]:
+    headers = {} if value is None else table.table(value, "headers")
     for name, item in headers.items():
         if name.lower().startswith(RESERVED_HEADERS):
             raise InvalidPayload(f"headers.{name}", "is set by at-worker itself")
         if name in ("CC", "BCC") and not _all_text(item):
             # RabbitMQ routes by these two and closes the channel over any other type.
             raise InvalidPayload(f"headers.{name}", "must be an array of routing keys")
-    size = amqp_table.size(headers)
+    size = table.size(headers)
     if size > MOST_HEADER_BYTES:
         raise InvalidPayload("headers", f"take more than {MOST_HEADER_BYTES} bytes")
     return headers, size
 
 
-def _all_text(value: amqp_table.Value) -> bool:
+def _all_text(value: table.Value) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 

@@ -11,10 +11,10 @@ from typing import cast
 import pytest
 
 from at_worker import Done, Fail, Outcome, Retry, config
-from at_worker.executors import smtp_pool
 from at_worker.executors.email import Email
+from at_worker.executors.email import pool as smtp_pool
 from at_worker.jsontext import Json
-from tests.executors.mails import LEAST, UID, attempt
+from tests.executors.email.mails import LEAST, UID, attempt
 from tests.servers import smtp_faults
 from tests.servers.smtp import Tls, ca_file, smtp_server
 from tests.servers.smtp_faults import Line, raw_server

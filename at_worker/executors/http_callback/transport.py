@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 from urllib3.util import parse_url
 
-from at_worker.executors.http_socket import (
+from at_worker.executors.http_callback.deadlines import (
     DeadlineSocket,
     DeadlineTlsSocket,
     NoAnswer,

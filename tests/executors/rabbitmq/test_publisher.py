@@ -12,7 +12,7 @@ from at_worker.config import ConfigError
 from at_worker.executors.rabbitmq import RabbitMQ
 from at_worker.jsontext import Json
 from at_worker.outcome import Done
-from tests.executors.messages import Drain, reason, run, threads, worker
+from tests.executors.rabbitmq.messages import Drain, reason, run, threads, worker
 from tests.servers.amqp_proxy import Proxy, proxy
 from tests.servers.rabbitmq import Broker, External
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from at_worker.executors import body, fields
-from at_worker.executors.http_transport import ascii_host
+from at_worker.executors.http_callback.transport import ascii_host
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload
 

@@ -15,7 +15,7 @@ import pytest
 
 from at_worker.executors.http_callback import HttpCallback
 from at_worker.outcome import Done, Outcome, Retry
-from tests.executors.callbacks import Authority, call, executor
+from tests.executors.http_callback.callbacks import Authority, call, executor
 from tests.servers.http import Handle, deaf, read_head, refusing, serving
 
 TIMEOUT = 0.4

@@ -30,7 +30,7 @@ from pika.spec import Basic
 
 from at_worker import text
 from at_worker.config import ConfigError
-from at_worker.executors.rabbitmq_message import Delivery, Refusal
+from at_worker.executors.rabbitmq.message import Delivery, Refusal
 
 HEARTBEAT = 15  # seconds; a dead connection goes unnoticed for at most about twice as long
 RECONNECT_PAUSE = 1.0

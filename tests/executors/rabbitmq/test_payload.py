@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from at_worker.executors.rabbitmq import parse
+from at_worker.executors.rabbitmq.executor import parse
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload
 

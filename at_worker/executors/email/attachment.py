@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from at_worker.executors import fields, headertext
+from at_worker.executors import fields
+from at_worker.executors.email import headertext
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from at_worker.executors.http_names import Addresses, TooManyLookups, resolve
+from at_worker.executors.http_callback.names import Addresses, TooManyLookups, resolve
 from at_worker.text import clip, one_line
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from email.utils import formatdate
 
 import pytest
 
-from at_worker.executors.http_answer import body_text, classify, first_line, moved_to, retry_after
-from at_worker.executors.http_transport import Answer
+from at_worker.executors.http_callback.answer import body_text, classify, first_line, moved_to, retry_after
+from at_worker.executors.http_callback.transport import Answer
 from at_worker.outcome import Done, Fail, Retry
 
 PERMANENT = {301, 308} | (set(range(400, 500)) - {401, 403, 404, 408, 409, 421, 423, 425, 429})

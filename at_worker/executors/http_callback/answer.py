@@ -9,7 +9,7 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
-from at_worker.executors.http_transport import Answer
+from at_worker.executors.http_callback.transport import Answer
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Outcome, Retry
 from at_worker.text import clip

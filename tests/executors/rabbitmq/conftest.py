@@ -6,7 +6,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from at_worker.executors.rabbitmq import RabbitMQ
-from tests.executors.messages import Drain, declare, worker
+from tests.executors.rabbitmq.messages import Drain, declare, worker
 from tests.servers.amqp_proxy import Proxy, proxy
 from tests.servers.rabbitmq import Broker, External
 

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from at_worker.executors.http_payload import parse
+from at_worker.executors.http_callback.payload import parse
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload
 

@@ -5,8 +5,8 @@ import threading
 import time
 from functools import partial
 
-from at_worker.executors.rabbitmq_connection import Connection
-from at_worker.executors.rabbitmq_message import Delivery, Message, Refusal
+from at_worker.executors.rabbitmq.connection import Connection
+from at_worker.executors.rabbitmq.message import Delivery, Message, Refusal
 
 GOODBYE = 1.0  # seconds for a polite end of the connection
 

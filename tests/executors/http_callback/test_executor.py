@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from at_worker import __version__, jsontext
-from at_worker.executors import http_transport
 from at_worker.executors.http_callback import HttpCallback
+from at_worker.executors.http_callback import transport
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Retry
-from tests.executors.callbacks import UID, attempt, call, executor, once
+from tests.executors.http_callback.callbacks import UID, attempt, call, executor, once
 from tests.servers.http import Receiver, Reply, read_head, refusing, serving
 
 
@@ -253,7 +253,7 @@ def test_a_compressed_body_is_kept_as_text(receiver: Receiver, callback: HttpCal
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
     receiver: Receiver, callback: HttpCallback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_transport, "_LONGEST_IDLE", 0.0)
+    monkeypatch.setattr(transport, "_LONGEST_IDLE", 0.0)
     call(callback, {"url": receiver.url})
     call(callback, {"url": receiver.url})
     assert len({arrival.client for arrival in receiver.arrivals}) == 2

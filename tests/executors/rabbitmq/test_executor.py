@@ -10,7 +10,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from at_worker.executors.rabbitmq import RabbitMQ
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Retry
-from tests.executors.messages import UID, Drain, declare, reason, run, worker
+from tests.executors.rabbitmq.messages import UID, Drain, declare, reason, run, worker
 from tests.servers.rabbitmq import Broker, External
 
 

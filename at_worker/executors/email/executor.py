@@ -4,11 +4,11 @@ import time
 from datetime import UTC, datetime
 
 from at_worker.config import ConfigError, Settings
-from at_worker.executors import delivery, mail, mailbox
-from at_worker.executors.delivery import Progress
-from at_worker.executors.mail import Mail
-from at_worker.executors.smtp import Envelope, Server
-from at_worker.executors.smtp_pool import SmtpPool
+from at_worker.executors.email import delivery, mail, mailbox
+from at_worker.executors.email.delivery import Progress
+from at_worker.executors.email.mail import Mail
+from at_worker.executors.email.pool import SmtpPool
+from at_worker.executors.email.smtp import Envelope, Server
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Outcome, Retry
 from at_worker.plugin import Attempt, InvalidPayload

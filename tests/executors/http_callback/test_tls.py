@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from at_worker.executors.http_transport import Transport
+from at_worker.executors.http_callback.transport import Transport
 from at_worker.outcome import Done, Outcome, Retry
-from tests.executors.callbacks import Authority, once
+from tests.executors.http_callback.callbacks import Authority, once
 from tests.servers.http import Receiver, Reply, refusing, serving, tunnelling
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from at_worker.executors import http_names
-from at_worker.executors.http_names import TooManyLookups, resolve
+from at_worker.executors.http_callback import names
+from at_worker.executors.http_callback.names import TooManyLookups, resolve
 
 
 class Hanging:
@@ -71,7 +71,7 @@ def test_those_who_ask_for_the_same_name_share_a_lookup(hanging: Hanging) -> Non
 
 @pytest.mark.usefixtures("hanging")
 def test_hanging_lookups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_names, "MOST_LOOKUPS", 2)
+    monkeypatch.setattr(names, "MOST_LOOKUPS", 2)
     for name in ("one.example", "two.example"):
         with pytest.raises(TimeoutError):
             resolve(name, 80, 0.01)

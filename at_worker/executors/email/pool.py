@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
-from at_worker.executors import smtp
-from at_worker.executors.delivery import Broken, Delivered, Report
-from at_worker.executors.loopthread import LoopThread
-from at_worker.executors.smtp import Connection, Envelope, Server, Step
+from at_worker.executors.email import smtp
+from at_worker.executors.email.delivery import Broken, Delivered, Report
+from at_worker.executors.email.loopthread import LoopThread
+from at_worker.executors.email.smtp import Connection, Envelope, Server, Step
 
 # Servers let one client have 10 to 50 connections by default; a mail above that waits for a free one.
 CONNECTIONS = 20

@@ -8,9 +8,10 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from at_worker.executors import attachment, fields, headertext, mailbox
-from at_worker.executors.attachment import Attachment
-from at_worker.executors.mailbox import Mailbox
+from at_worker.executors import fields
+from at_worker.executors.email import attachment, headertext, mailbox
+from at_worker.executors.email.attachment import Attachment
+from at_worker.executors.email.mailbox import Mailbox
 from at_worker.jsontext import Json
 from at_worker.plugin import Attempt, InvalidPayload
 

@@ -3,7 +3,7 @@ from typing import cast
 import pytest
 
 from at_worker import Done, Fail, Outcome, Retry
-from at_worker.executors.delivery import Broken, Delivered, Progress, Refused, Reply, conclude
+from at_worker.executors.email.delivery import Broken, Delivered, Progress, Refused, Reply, conclude
 from at_worker.jsontext import Json
 
 OK = Reply(250, "2.0.0 queued")

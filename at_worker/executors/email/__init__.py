@@ -1,0 +1,5 @@
+"""A mail to an SMTP server: the task type `email`."""
+
+from at_worker.executors.email.executor import Email
+
+__all__ = ["Email"]
