@@ -189,7 +189,7 @@ def test_functions_and_views_named_like_ours_in_an_earlier_schema_are_left_alone
         f"SET search_path = second; {PLAIN}",
     )
     ddl.apply(empty_dsn, "SET search_path = first, second;" + admin.ddl())
-    set_default(empty_dsn, "search_path = first, second")
+    set_default(empty_dsn, "search_path = first, pg_catalog, second")
     with closing(Table(empty_dsn)) as table:
         task = table.insert()
         table.sql("UPDATE scheduled_tasks SET status = 'completed' WHERE id = %(id)s", id=task)

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from at_worker import __version__, jsontext
-from at_worker.executors.http_callback import HttpCallback
-from at_worker.executors.http_callback import transport
+from at_worker.executors.http_callback import HttpCallback, transport
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Retry
 from tests.executors.http_callback.callbacks import UID, attempt, call, executor, once
