@@ -73,7 +73,12 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
     """A worker at work. What is entered last ends first: claims, then tasks, then what those need."""
     outage = Outage()
     database = Database(settings, outage.observe)
-    queue = Queue(database, f"{settings.worker_id}/{uuid.uuid4().hex[:12]}", settings.task_types)
+    queue = Queue(
+        database,
+        f"{settings.worker_id}/{uuid.uuid4().hex[:12]}",
+        settings.task_types,
+        settings.polling_interval,
+    )
     recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
     leases = Leases()
 

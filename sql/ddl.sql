@@ -362,12 +362,16 @@ END
 $trigger$;
 
 -- Wakes the workers for rows that are due within a minute; years of future rows cost nothing. The payload is
--- the second in which the row is due, so that a flood of rows is a handful of announcements.
+-- the second in which the row is due (0 where it is long past), its priority and its type: a flood of rows
+-- is a handful of announcements, and a worker knows where to look.
 CREATE OR REPLACE FUNCTION scheduled_tasks_announce() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS
 $announce$
 BEGIN
-    PERFORM pg_notify('scheduled_tasks', floor(extract(epoch FROM greatest(NEW.execute_at, now())))::bigint::text);
+    PERFORM pg_notify('scheduled_tasks', format('%s %s %s',
+        CASE WHEN NEW.execute_at < now() - interval '1 minute' THEN 0
+             ELSE floor(extract(epoch FROM NEW.execute_at))::bigint END,
+        NEW.priority, left(NEW.task_type, 200)));
     RETURN NULL;
 END
 $announce$;

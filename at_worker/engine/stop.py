@@ -2,11 +2,10 @@
 
 import logging
 import os
-import select
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
 
@@ -15,15 +14,14 @@ EXIT_DATABASE = 3
 EXIT_NO_THREADS = 4
 
 _SIGNALS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
+_NO_SIGNAL = b"\0"
 
 
 class Stop:
     """Ends a worker: by a signal, or for something that waiting cannot mend."""
 
     def __init__(self) -> None:
-        # A pipe and not an Event: a signal handler must not take a lock that its own thread may hold.
-        self._readable, self._writable = os.pipe()
-        self._signals = 0
+        self._ended = threading.Event()
         self._signal_name = ""
         self.exit_code = EXIT_OK
         self.reason = ""
@@ -32,8 +30,7 @@ class Stop:
         """End the worker with this exit code and one line in the log; the first reason counts."""
         if not self.reason:
             self.exit_code, self.reason = exit_code, reason
-        with suppress(OSError):  # the worker has ended already
-            os.write(self._writable, b"!")
+        self._ended.set()
 
     def unusable(self, error: Exception) -> None:
         """End the worker: its database refuses it."""
@@ -41,8 +38,7 @@ class Stop:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the worker is to end; False where that did not come within `seconds`."""
-        readable, _, _ = select.select([self._readable], [], [], seconds)
-        return bool(readable)
+        return self._ended.wait(seconds)
 
     def tell(self) -> None:
         """Log why the worker ends."""
@@ -51,21 +47,33 @@ class Stop:
         else:
             logger.info("Received signal %s, initiating graceful shutdown...", self._signal_name)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            os._exit(128 + number)
-        self._signal_name = _SIGNALS[signal.Signals(number)]
-        os.write(self._writable, b"!")
-
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Listen to SIGTERM and SIGINT."""
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        """Listen to SIGTERM and SIGINT; a second one ends the process at once."""
+        readable, writable = os.pipe()
+        os.set_blocking(writable, False)
+        listener = threading.Thread(target=self._listen, args=[readable], name="signals", daemon=True)
+        listener.start()
+        # Python runs handlers only between two steps of the main thread: a signal that comes just before it
+        # begins to wait is not heard until the wait is over. What the system calls writes to this pipe.
+        wakeup = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.close(self._readable)
-            os.close(self._writable)
+            signal.set_wakeup_fd(wakeup)
+            os.write(writable, _NO_SIGNAL)
+            listener.join()
+            os.close(readable)
+            os.close(writable)
+
+    def _listen(self, readable: int) -> None:
+        while (heard := os.read(readable, 1)) != _NO_SIGNAL:
+            if heard[0] not in _SIGNALS:
+                continue  # of a plug-in's own handler
+            if self._signal_name:
+                os._exit(128 + heard[0])
+            self._signal_name = _SIGNALS[signal.Signals(heard[0])]
+            self._ended.set()

@@ -88,6 +88,7 @@ def test_locked_rows_are_skipped(table: Table, queue: Queue) -> None:
 
 def test_the_next_due_instant_is_told_also_when_nothing_is_due(table: Table, queue: Queue) -> None:
     assert queue.claim(10, 0).next_due is None
+    queue.forget_lanes()
     table.sql("INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('a', now() + interval '100 s')")
     table.sql("INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('b', now() + interval '50 s')")
     table.insert("c")
