@@ -34,6 +34,8 @@ BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL client_min_messages = warning;
 SET LOCAL lock_timeout = '30s';
 SET LOCAL statement_timeout = 0;
+-- A table cannot be altered while deferred triggers of others wait for the end of the transaction.
+SET CONSTRAINTS ALL IMMEDIATE;
 
 DO $create$
 DECLARE
