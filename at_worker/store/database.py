@@ -62,14 +62,14 @@ class Session:
     def rows(self, query: LiteralString, parameters: Parameters | None = None) -> list[Row]:
         """Run a query about the table and return its rows."""
         schema = self._connection.table_schema()
-        return self._connection.execute(_addressed(query, schema), parameters).fetchall()
+        return self._connection.execute(_addressed(query, schema), parameters or {}).fetchall()
 
     def stream(self, query: LiteralString, parameters: Parameters | None = None) -> Iterator[Row]:
         """The rows of a query, however many, a thousand at a time from the server."""
         schema = self._connection.table_schema()
         with self._connection.transaction(), self._connection.cursor("at_worker") as cursor:
             cursor.itersize = 1000
-            cursor.execute(_addressed(query, schema), parameters)
+            cursor.execute(_addressed(query, schema), parameters or {})
             yield from cursor
 
     @contextmanager
@@ -97,8 +97,11 @@ class Session:
         return self._connection.fileno()
 
     def script(self, statements: str) -> None:
-        """Run a file of statements as it stands."""
-        self._connection.execute(statements.encode())
+        """Run a file of statements as it stands. Raises Unusable where what is there does not let it."""
+        try:
+            self._connection.execute(statements.encode())
+        except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
+            raise Unusable(_text(error)) from None
 
     def create_database(self, name: str) -> None:
         """Create a database; its name is quoted, statements of this kind take no parameters."""
@@ -241,7 +244,7 @@ class _Connection(psycopg.Connection[Row]):
 
 @lru_cache(maxsize=256)
 def _addressed(query: LiteralString, schema: str) -> bytes:
-    return query.replace("{tasks}", sql.Identifier(schema, TABLE).as_string()).encode()
+    return query.replace("{tasks}", sql.Identifier(schema, TABLE).as_string().replace("%", "%%")).encode()
 
 
 @contextmanager
