@@ -22,6 +22,8 @@ _WRONG_LOGIN = (
     "is not permitted to log in",
 )
 _MISSING = "does not exist"
+# Connection, transaction state and rollback, resources, locks, operator intervention.
+_MAY_PASS = ("08", "25", "40", "53", "55", "57")
 _PATIENCE = 3.0
 
 Row = tuple[Any, ...]
@@ -100,7 +102,9 @@ class Session:
         """Run a file of statements as it stands. Raises Unusable where what is there does not let it."""
         try:
             self._connection.execute(statements.encode())
-        except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
+        except psycopg.Error as error:
+            if error.sqlstate is None or error.sqlstate[:2] in _MAY_PASS:
+                raise
             raise Unusable(_text(error)) from None
 
     def create_database(self, name: str) -> None:

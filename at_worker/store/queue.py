@@ -99,7 +99,8 @@ WITH RECURSIVE step AS (
             SELECT 'failed', {expired}, t.claim_seq, t.locked_by, t.started_at, now()
              WHERE t.expires_at <= now()
             UNION ALL
-            SELECT 'processing', t.error_message, least(t.claim_seq + 1, 1000000000000000), %(holder)s, now(), now()
+            SELECT 'processing', t.error_message, least(t.claim_seq + 1, 1000000000000000), %(holder)s,
+                   now(), now()
              WHERE t.expires_at <= now() IS NOT TRUE)
      WHERE t.id = ANY (ARRAY(SELECT id FROM placed))
     RETURNING t.status, t.priority, extract(epoch FROM t.execute_at)::float8 AS due, {task}

@@ -57,7 +57,7 @@ def _nodes(plan: Plan) -> Iterator[Plan]:
 def _read(plan: Plan) -> float:
     """Rows that the claim looked at in the index of its lanes."""
     return sum(
-        node["Actual Rows"] * node["Actual Loops"]
+        float(node["Actual Rows"] * node["Actual Loops"])
         for node in _nodes(plan)
         if node.get("Index Name") == "scheduled_tasks_due"
     )
