@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from at_worker.outcome import Settlement, Status, resolve_lost
+from at_worker.store.database import Refused, Session
 from at_worker.store.queue import settle
 from at_worker.store.recovery import Recovery, Stuck
 
@@ -60,9 +61,7 @@ class Cleaner:
         counts = {Status.PENDING: 0, Status.FAILED: 0}
         while True:
             with self._recovery.stuck(BATCH) as (session, stuck):
-                ends = [(found, self._end(found)) for found in stuck]
-                if ends:
-                    settle(session, [settlement for _, settlement in ends])
+                ends = _settled(session, [(found, self._end(found)) for found in stuck])
             for found, settlement in ends:
                 counts[settlement.status] += 1
                 _tell(found, settlement)
@@ -103,6 +102,25 @@ class Cleaner:
             if last is None:
                 break
         return count
+
+
+Ends = list[tuple[Stuck, Settlement]]
+
+
+def _settled(session: Session, ends: Ends) -> Ends:
+    """Write the ends of tasks, those that PostgreSQL does not refuse; return what was written."""
+    if not ends:
+        return []
+    try:
+        with session.transaction():
+            settle(session, [settlement for _, settlement in ends])
+    except Refused as error:
+        if len(ends) == 1:
+            logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", ends[0][0].task.id, error)  # noqa: TRY400
+            return []
+        # A rule of the users' own concerns one row; it must not keep the others.
+        return [written for end in ends for written in _settled(session, [end])]
+    return ends
 
 
 def _tell(found: Stuck, settlement: Settlement) -> None:

@@ -69,12 +69,12 @@ class Poller:
 
     def heard(self, announcements: Sequence[Announcement]) -> None:
         """Rows became pending; nothing announced: look for what was missed."""
-        for lane, execute_at in announcements:
-            self._queue.announced(lane, execute_at)
         if not announcements:
             self._queue.forget_lanes()
-        earliest = min((execute_at for _, execute_at in announcements), default=0.0)
-        self._plan(self._queue.monotonic(earliest) - LOOK_AHEAD)
+            self._plan(0.0)
+        ours = [execute_at for lane, execute_at in announcements if self._queue.announced(lane, execute_at)]
+        if ours:
+            self._plan(self._queue.monotonic(min(ours)) - LOOK_AHEAD)
 
     def due_in(self, seconds: float) -> None:
         """A task was given back that will be due then."""

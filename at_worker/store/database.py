@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import conninfo, sql
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from at_worker.config import ConfigError, Settings
 from at_worker.store.schema import TABLE, complaint
@@ -76,8 +76,8 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep the locks of several statements together."""
-        with self._connection.transaction():
+        """Keep the locks of several statements together; within another, take back what fails alone."""
+        with _translated(self._connection), self._connection.transaction():
             yield
 
     def listen(self, channel: str) -> None:
@@ -179,7 +179,7 @@ class Database:
             self._pool.check()
         try:
             lent = self._pool.getconn()
-        except PoolTimeout:
+        except (PoolClosed, PoolTimeout):
             raise Unavailable(f"no connection to {self.name} became free") from None
         try:
             yield lent

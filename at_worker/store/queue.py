@@ -240,9 +240,15 @@ class Queue:
             None if coming is None else self._clock.monotonic(coming) - replied,
         )
 
-    def announced(self, lane: Lane, execute_at: float) -> None:
-        """A row of this lane became pending that is due then, in seconds since the epoch."""
-        self._lanes.lower(lane, execute_at)
+    def announced(self, lane: Lane, execute_at: float) -> bool:
+        """A row of this lane became pending that is due then, in seconds since the epoch.
+
+        False where it is of a type that others run.
+        """
+        ours = self._types is None or lane.task_type in self._types
+        if ours:
+            self._lanes.lower(lane, execute_at)
+        return ours
 
     def forget_lanes(self) -> None:
         """Rows became pending, and nobody told where."""
