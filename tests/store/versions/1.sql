@@ -416,6 +416,19 @@ COMMENT ON COLUMN scheduled_tasks.locked_by IS 'Worker of the last claim, as WOR
 COMMENT ON COLUMN scheduled_tasks.started_at IS 'When the last claim started; exact once its attempt ended';
 COMMENT ON COLUMN scheduled_tasks.claim_seq IS 'Fencing token: one more at every claim';
 
+-- How late attempts started, in milliseconds, by type and hour. It counts the last attempt of each task.
+CREATE OR REPLACE VIEW scheduled_tasks_lateness AS
+SELECT task_type,
+       date_trunc('hour', started_at) AS hour,
+       count(*) AS tasks,
+       round(1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY late)::numeric, 2) AS p50_ms,
+       round(1000 * percentile_cont(0.99) WITHIN GROUP (ORDER BY late)::numeric, 2) AS p99_ms,
+       round(1000 * max(late)::numeric, 2) AS max_ms
+  FROM (SELECT task_type, started_at, extract(epoch FROM started_at - execute_at)::float8 AS late
+          FROM scheduled_tasks
+         WHERE status IN ('completed', 'failed') AND attempts > 0 AND started_at IS NOT NULL) AS started
+ GROUP BY task_type, date_trunc('hour', started_at);
+
 -- at-worker check reads the version from here.
 COMMENT ON TABLE scheduled_tasks IS 'at-worker schema 1: tasks that run at their time';
 
