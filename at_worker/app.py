@@ -14,7 +14,7 @@ from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
 from at_worker.engine.leases import Leases
 from at_worker.engine.listener import Listener
-from at_worker.engine.loop import Loop
+from at_worker.engine.loop import Loop, running
 from at_worker.engine.outage import Outage
 from at_worker.engine.poller import Poller
 from at_worker.engine.probes import Probes
@@ -25,14 +25,14 @@ from at_worker.engine.watchdog import Watchdog
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
 from at_worker.store.admin import init_db, is_current
-from at_worker.store.database import Database, Refused, Unavailable, Unusable
+from at_worker.store.database import Away, Database, Refused, Unavailable, Unusable
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery
 
 logger = logging.getLogger(__name__)
 
 # Writing the last results is granted this much, even where the grace is used up.
-LAST_WRITE = 2.0
+LAST_WRITE = 1.5
 LONGEST_CLAIM = 10.0
 
 
@@ -59,8 +59,10 @@ def _initialised(settings: Settings, stop: Stop) -> bool:
             if not is_current(database):
                 init_db(database)
             return True
-        except Unavailable as error:
+        except Away as error:
             outage.observe(error)
+        except Unavailable as error:
+            logger.warning("The table cannot be made yet: %s", error)
         except (Refused, Unusable) as error:
             stop.unusable(error)
         if stop.wait(1.0):
@@ -121,15 +123,16 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
         with (
             _open(database),
             _probes(settings, lambda: _unready(outage, poller)),
-            _flushed(settler),
-            settling,
-            Loop("heartbeat", heartbeat.turn, stop.unusable),
-            Loop("cleaner", cleaner.turn, stop.unusable),
-            Loop("watchdog", watchdog.turn, stop.unusable),
+            running(
+                settling,
+                Loop("heartbeat", heartbeat.turn, stop.unusable),
+                Loop("cleaner", cleaner.turn, stop.unusable),
+                Loop("watchdog", watchdog.turn, stop.unusable),
+            ),
+            _written(settler),
             runner,
             _grace(runner, countdown, execution, settings.shutdown_timeout),
-            counting,
-            polling,
+            running(counting, polling),
             _listening(settings, database, poller, stop),
         ):
             _announce(settings)
@@ -154,17 +157,17 @@ def _listening(settings: Settings, database: Database, poller: Poller, stop: Sto
         database = Database(replace(settings, database_url=settings.listen_dsn))
     with (
         Listener(database, poller.heard) as listener,
-        Loop("listener", listener.turn, stop.unusable, listener.interrupt),
+        running(Loop("listener", listener.turn, stop.unusable, listener.interrupt)),
     ):
         yield
 
 
 @contextmanager
-def _flushed(settler: Settler) -> Iterator[None]:
+def _written(settler: Settler) -> Iterator[None]:
     try:
         yield
     finally:
-        settler.flush(time.monotonic() + LAST_WRITE)
+        settler.wait_until_written(time.monotonic() + LAST_WRITE)
 
 
 @contextmanager
@@ -198,6 +201,8 @@ def _unready(outage: Outage, poller: Poller) -> str | None:
     """Ready means that claims work."""
     if not outage.up:
         return "the database does not answer"
+    if poller.failure:
+        return f"the last claim failed: {poller.failure}"
     since = poller.claiming_since
     if since is not None and time.monotonic() - since > LONGEST_CLAIM:
         return f"a claim has been waiting for the database for more than {LONGEST_CLAIM:g} s"

@@ -385,9 +385,11 @@ BEGIN
         CREATE TRIGGER scheduled_tasks_inserted AFTER INSERT ON scheduled_tasks
             FOR EACH ROW WHEN (NEW.status = 'pending' AND NEW.execute_at < now() + interval '1 minute')
             EXECUTE FUNCTION scheduled_tasks_announce();
-        CREATE TRIGGER scheduled_tasks_moved AFTER UPDATE OF status, execute_at ON scheduled_tasks
+        CREATE TRIGGER scheduled_tasks_moved
+            AFTER UPDATE OF status, execute_at, priority, task_type ON scheduled_tasks
             FOR EACH ROW WHEN (NEW.status = 'pending' AND NEW.execute_at < now() + interval '1 minute'
-                               AND (OLD.status <> 'pending' OR OLD.execute_at <> NEW.execute_at))
+                               AND (OLD.status, OLD.execute_at, OLD.priority, OLD.task_type)
+                                   IS DISTINCT FROM (NEW.status, NEW.execute_at, NEW.priority, NEW.task_type))
             EXECUTE FUNCTION scheduled_tasks_announce();
     END IF;
 END

@@ -38,7 +38,7 @@ def check() -> None:
     given = settings()
     with explained(), executors(given) as known:
         database = Database(given)
-        fine = reachable = _try("database", lambda: _reach(database))
+        fine = reachable = _try("database", lambda: _reach(database, deletes=given.retention is not None))
         for variable, kind in SERVERS.items():
             if variable not in given.given:
                 click.echo(f"--    {kind.__name__}: {variable} is not set, not tried")
@@ -66,9 +66,12 @@ def _try(subject: str, attempt: Callable[[], str]) -> bool:
     return False
 
 
-def _reach(database: Database) -> str:
+def _reach(database: Database, *, deletes: bool) -> str:
     with database.direct() as session:
         version = admin.schema_version(session)
+        missing = admin.missing_privileges(session, delete=deletes)
+    if missing:
+        raise _Wrong(f"the worker's role lacks {', '.join(missing)} on scheduled_tasks; GRANT it")
     if version < admin.SCHEMA_VERSION:
         raise _Wrong(f"schema version {version} is not {admin.SCHEMA_VERSION}; at-worker init-db upgrades it")
     return f"{database.name}, schema version {version}"

@@ -8,14 +8,18 @@ from at_worker.outcome import Settlement, Status, resolve_lost
 from at_worker.store.database import Refused, Session
 from at_worker.store.queue import settle
 from at_worker.store.recovery import Recovery, Stuck
+from at_worker.task import Claim
 
 logger = logging.getLogger(__name__)
 
 BATCH = 500
 # How long one turn may spend on deleting; the next goes on where it ended.
 DELETING = 10.0
-# A heartbeat that is just about to come is not waited for in vain.
 MARGIN = 0.1
+# A worker that was cut off, by an outage or by a person's lock on the row, gets so long to beat again: only
+# what is stuck at two looks is lost.
+CATCH_UP = 2.0
+FIRST = -(2**63)
 
 
 class Cleaner:
@@ -38,11 +42,17 @@ class Cleaner:
         self._retention = retention
         self._default_delays = default_delays
         self._deleted_up_to = 0
+        # Claims without a heartbeat, and since when they are known.
+        self._suspects: dict[Claim, float] = {}
         self.restored: Callable[[], None] = lambda: None
 
     def turn(self) -> float:
         """Do all there is to do; the next turn comes by interval, or when the oldest heartbeat runs out."""
-        restored, failed = self._restore()
+        return self.look(time.monotonic())
+
+    def look(self, now: float) -> float:
+        """The same at a given monotonic instant."""
+        restored, failed = self._restore(now)
         expired = self._expire()
         deleted = 0 if self._retention is None else self._delete(self._retention)
         logger.info(
@@ -52,23 +62,29 @@ class Cleaner:
             expired,
             deleted,
         )
+        if restored:
+            self.restored()
         next_stuck = self._recovery.next_stuck()
         if next_stuck is None:
             return self._longest_pause
-        return min(max(next_stuck, 0.0) + MARGIN, self._longest_pause)
+        return min(max(next_stuck + MARGIN, CATCH_UP), self._longest_pause)
 
-    def _restore(self) -> tuple[int, int]:
+    def _restore(self, now: float) -> tuple[int, int]:
         counts = {Status.PENDING: 0, Status.FAILED: 0}
-        while True:
-            with self._recovery.stuck(BATCH) as (session, stuck):
-                ends = _settled(session, [(found, self._end(found)) for found in stuck])
+        suspects: dict[Claim, float] = {}
+        after, more = FIRST, True
+        while more:
+            with self._recovery.stuck(after, BATCH) as (session, stuck):
+                for found in stuck:
+                    suspects[found.task.claim] = self._suspects.get(found.task.claim, now)
+                dead = [found for found in stuck if now - suspects[found.task.claim] >= CATCH_UP]
+                ends = _settled(session, [(found, self._end(found)) for found in dead])
             for found, settlement in ends:
                 counts[settlement.status] += 1
                 _tell(found, settlement)
-            if len(ends) < BATCH:
-                break
-        if counts[Status.PENDING]:
-            self.restored()
+            more = len(stuck) == BATCH
+            after = stuck[-1].task.id if stuck else after
+        self._suspects = suspects
         return counts[Status.PENDING], counts[Status.FAILED]
 
     def _end(self, found: Stuck) -> Settlement:

@@ -17,7 +17,7 @@ from at_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 
-# A claim that starts so late was held up: by busy threads, a machine that slept, a stopped process.
+# A claim that starts so late was held up: by busy threads, or a process that was stopped.
 # Somebody else may own the task by now, or could start it sooner.
 STALE = 1.0
 
@@ -140,7 +140,10 @@ class Execution:
 
 
 def _is_usable(outcome: Outcome) -> bool:
-    return not isinstance(outcome, Retry) or isinstance(outcome.after, int | float | None)
+    """Whether a plug-in filled its outcome with what it may hold."""
+    reason: object = getattr(outcome, "reason", "")
+    after: object = getattr(outcome, "after", None)
+    return isinstance(reason, str) and isinstance(after, int | float | None)
 
 
 def parse_payload(payload: str) -> Json:

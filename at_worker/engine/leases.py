@@ -36,6 +36,10 @@ class Leases:
             for claim in claims:
                 self._ended.pop(claim, None)
 
+    @property
+    def count(self) -> int:
+        return len(self._ended)
+
     def claims(self) -> list[Claim]:
         """All in hand, those included whose end is not written yet."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import select
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 CHANNEL = "scheduled_tasks"
 # A connection that is half open is silent, like one on which nothing happens.
 PROBE = 10.0
+# As the trigger in sql/ddl.sql writes it: when, priority, type.
+_PAYLOAD = re.compile(r"(\d{1,15}) (\d) (.+)", re.DOTALL)
 
 
 class Listener:
@@ -38,11 +41,13 @@ class Listener:
         """Wait for one announcement, or for the time of a probe."""
         try:
             session = self._session or self._connect()
-            ready, _, _ = select.select([session.fileno(), self._readable], [], [], PROBE)
-            if not ready:
+            poll = select.poll()  # select() knows no descriptors above 1,023
+            poll.register(session.fileno(), select.POLLIN)
+            poll.register(self._readable, select.POLLIN)
+            if not poll.poll(PROBE * 1000):
                 session.probe()
             if payloads := session.notifications():
-                self._heard([_announcement(payload) for payload in payloads])
+                self._hear(payloads)
         except Unavailable as error:
             if self._told != str(error):
                 logger.warning("[Listener] Rows are found by polling until LISTEN works again: %s", error)
@@ -66,6 +71,15 @@ class Listener:
         os.close(self._readable)
         os.close(self._writable)
 
+    def _hear(self, payloads: list[str]) -> None:
+        matches = [_PAYLOAD.fullmatch(payload) for payload in payloads]
+        # Somebody else's words on our channel, or those of another version: look at all there is.
+        known = [match for match in matches if match]
+        if len(known) < len(matches):
+            self._heard(())
+        if known:
+            self._heard([Announcement(Lane(m[3], int(m[2])), float(m[1])) for m in known])
+
     def _connect(self) -> Session:
         self._session = self._life.enter_context(self._database.direct())
         self._session.listen(CHANNEL)
@@ -75,9 +89,3 @@ class Listener:
     def _disconnect(self) -> None:
         self._session = None
         self._life.close()
-
-
-def _announcement(payload: str) -> Announcement:
-    """As the trigger in sql/ddl.sql writes it: when, priority, type."""
-    second, priority, task_type = payload.split(" ", 2)
-    return Announcement(Lane(task_type, int(priority)), float(second))

@@ -3,22 +3,23 @@
 import logging
 import random
 import threading
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from at_worker.store.database import Unavailable, Unusable
+from at_worker.store.database import Away, Unavailable, Unusable
 
 logger = logging.getLogger(__name__)
 
 RETRY_PAUSE = 0.5
-JOIN_TIMEOUT = 5.0
+JOIN_TIMEOUT = 1.0
+REMIND = 30.0
 
 Turn = Callable[[], float | None]
 
 
 class Loop:
-    """Runs turns in a thread of its own for as long as the `with` block lasts.
+    """Runs turns in a thread of its own.
 
     A turn returns the seconds until the next one, or None to wait until it is woken. A database that is away
     or a surprise delays the next turn; neither ends the loop. `unusable` hears of what waiting cannot mend.
@@ -38,6 +39,7 @@ class Loop:
         self._interrupt = interrupt
         self._wake = threading.Event()
         self._stopping = False
+        self._told = ("", float("-inf"))
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def wake(self) -> None:
@@ -45,33 +47,61 @@ class Loop:
         if not self._wake.is_set():
             self._wake.set()
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
+        """Let the present turn be the last."""
         self._stopping = True
         self._wake.set()
         self._interrupt()
-        self._thread.join(JOIN_TIMEOUT)
+
+    def join(self, until: float) -> None:
+        """Wait for the last turn until this monotonic instant; the thread does not keep the process."""
+        self._thread.join(max(0.0, until - time.monotonic()))
         if self._thread.is_alive():
-            logger.warning("The %s loop does not stop: it waits for the database", self.name)
+            logger.warning("The %s loop does not end: it waits for an answer of the database", self.name)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while True:
             # Cleared before the turn: a wake during the turn counts for the next one.
             self._wake.clear()
+            if self._stopping:
+                return
             self._wake.wait(self._one_turn())
 
     def _one_turn(self) -> float | None:
         try:
             return self._turn()
-        except Unavailable:
+        except Away:
             pass  # the outage has told it
+        except Unavailable as error:
+            self._tell(str(error))
         except Unusable as error:
             self._unusable(error)
         except Exception:
             logger.exception("Surprise in the %s loop; it goes on", self.name)
         return RETRY_PAUSE * (1 + random.random())  # noqa: S311 - spreads workers, guards no secret
+
+    def _tell(self, trouble: str) -> None:
+        """Log what keeps the loop from its work, once and every half minute."""
+        text, when = self._told
+        now = time.monotonic()
+        if trouble != text or now - when >= REMIND:
+            logger.warning("The %s loop tries again: %s", self.name, trouble)
+            self._told = (trouble, now)
+
+
+@contextmanager
+def running(*loops: Loop) -> Iterator[None]:
+    """Run these loops; at the end they stop together."""
+    for loop in loops:
+        loop.start()
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        until = time.monotonic() + JOIN_TIMEOUT
+        for loop in loops:
+            loop.join(until)

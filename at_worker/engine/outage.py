@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from at_worker.store.database import Unavailable
+from at_worker.store.database import Away
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class Outage:
         self._told = 0.0
         self.up: bool | None = None
 
-    def observe(self, error: Unavailable | None) -> None:
+    def observe(self, error: Away | None) -> None:
         """Log the beginning and the end of an outage, and a reminder every half minute between them."""
         if error is None and self.up:
             return

@@ -12,6 +12,7 @@ from at_worker.engine.runner import Runner
 from at_worker.store.database import Unavailable
 from at_worker.store.lanes import Lane
 from at_worker.store.queue import Batch, Queue
+from at_worker.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,7 @@ ANNOUNCE = 1.0
 # Long enough for a claim to arrive in time, short enough that what people change in it hardly matters.
 LOOK_AHEAD = 0.25
 CROWDED_PAUSE = 0.01
+MOST_UNWRITTEN = 1000
 
 
 class Announcement(NamedTuple):
@@ -52,6 +54,8 @@ class Poller:
         self._batch_size = batch_size
         self._interval = interval
         self._worker_id = worker_id
+        # While results cannot be written, claiming ends before memory does.
+        self._most_held = runner.concurrency + max(MOST_UNWRITTEN, 4 * batch_size)
         self._turns = 0
         self._hungry = False
         self._planning = threading.Lock()
@@ -61,6 +65,7 @@ class Poller:
         self._announced = 0.0
         self.wake: Callable[[], None] = lambda: None
         self.claiming_since: float | None = None
+        self.failure: str | None = None
 
     def thread_freed(self) -> None:
         """A thread is idle again; that matters only while rows are waiting for one."""
@@ -110,7 +115,7 @@ class Poller:
     def _turn(self) -> float:
         # Set first: a thread that frees itself between the look at the room and the sleep wakes us.
         self._hungry = True
-        startable = self._runner.room
+        startable = min(self._runner.room, self._most_held - self._leases.count)
         room = min(self._batch_size, startable)
         if room <= 0:
             return self._announce(self._interval)
@@ -141,11 +146,15 @@ class Poller:
             if self._reply_lost:
                 self._hand_back_unheld()
             self._turns += 1
-            return self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
-        except Unavailable:
+            batch = self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
+        except Exception as error:
             # The statement may have been carried out all the same.
-            self._reply_lost = True
+            self._reply_lost = isinstance(error, Unavailable)
+            self.failure = one_line(error)
             raise
+        else:
+            self.failure = None
+            return batch
         finally:
             self.claiming_since = None
 

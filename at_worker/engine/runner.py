@@ -85,6 +85,14 @@ class Runner:
             self._tell_if_idle()
         return tasks
 
+    def overdue(self, before: float) -> list[Task]:
+        """Take back what was due before this monotonic instant and has not begun: the threads are busy."""
+        waiting = self.unstarted()
+        for task in waiting:
+            if task.due >= before:
+                self.start(task)
+        return [task for task in waiting if task.due < before]
+
     def write_off(self, claim: Claim) -> None:
         """Give up on the thread of a task that overran its deadline, and put another in its place."""
         with self._lock:
@@ -127,6 +135,8 @@ class Runner:
                 # Nothing may cost the worker a thread, not even MemoryError or SystemExit.
                 logger.exception("Surprise in the thread of task %d", task.id)
             if not self._leave(task.claim):
+                with self._lock:
+                    self.written_off -= 1
                 return
             self.freed()
 

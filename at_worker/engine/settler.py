@@ -1,13 +1,14 @@
 """Writes how tasks ended: all that ended since the last write in one statement."""
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from at_worker.engine.leases import Leases
 from at_worker.outcome import Settlement, Status
-from at_worker.store.database import Refused, Unavailable
+from at_worker.store.database import Refused
 from at_worker.store.queue import Leftover, Queue
 
 logger = logging.getLogger(__name__)
@@ -27,12 +28,16 @@ class Settler:
         self._leases = leases
         # Appending to a deque and taking from it are atomic.
         self._waiting: deque[Settlement] = deque()
-        self._written = 0
+        self._lock = threading.Lock()
+        self._progress = threading.Condition(self._lock)
+        self._unwritten = 0
         self.wake: Callable[[], None] = lambda: None
         self.rescheduled: Callable[[float], None] = lambda _: None
 
     def put(self, settlement: Settlement) -> None:
         """Hand over an end; the caller was the one to end the lease."""
+        with self._lock:
+            self._unwritten += 1
         self._waiting.append(settlement)
         self.wake()
 
@@ -43,11 +48,15 @@ class Settler:
             return None
         try:
             leftover = self._write(batch)
-        except Unavailable:
+        except BaseException:
+            # Whatever it was: what ended is not forgotten.
             self._waiting.extendleft(reversed(batch))
             raise
         locked = [settlement for settlement in batch if settlement.claim in leftover.locked]
         self._leases.release(s.claim for s in batch if s.claim not in leftover.locked)
+        with self._progress:
+            self._unwritten -= len(batch) - len(locked)
+            self._progress.notify_all()
         for claim in leftover.lost:
             logger.warning(
                 "[Executor] Task %d was changed, given away or written already: its result is thrown away",
@@ -58,17 +67,15 @@ class Settler:
             self.rescheduled(min(delays))
         return LOCKED_PAUSE if len(locked) == len(self._waiting) > 0 else 0 if self._waiting else None
 
-    def flush(self, deadline: float) -> None:
-        """Write what is left, until the monotonic instant `deadline`; tasks of the rest will run again."""
-        while self._waiting and time.monotonic() < deadline:
-            try:
-                self.turn()
-            except Unavailable:
-                break
-        if self._waiting:
+    def wait_until_written(self, until: float) -> None:
+        """Wait until the monotonic instant `until`; the tasks of results not written then will run again."""
+        self.wake()
+        with self._progress:
+            written = self._progress.wait_for(lambda: not self._unwritten, max(0.0, until - time.monotonic()))
+        if not written:
             logger.error(
                 "%d results could not be written: their tasks will run again after the stuck timeout",
-                len(self._waiting),
+                self._unwritten,
             )
 
     def _write(self, batch: Sequence[Settlement]) -> Leftover:

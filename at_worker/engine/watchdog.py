@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from at_worker.engine.execution import Execution
+from at_worker.engine.execution import STALE, Execution
 from at_worker.engine.runner import Runner
 from at_worker.outcome import Retry
 
@@ -15,7 +15,10 @@ GRACE = 1.0
 
 
 class Watchdog:
-    """Settles what overran as a failure that may pass, and gives up when no healthy thread is left."""
+    """Settles what overran as a failure that may pass, and gives up when no healthy thread is left.
+
+    Also gives back what no thread could begin in time.
+    """
 
     def __init__(
         self, runner: Runner, execution: Execution, timeout: float, give_up: Callable[[str], None]
@@ -31,6 +34,9 @@ class Watchdog:
 
     def look(self, now: float) -> float:
         """The same at a given monotonic instant."""
+        for task in self._runner.overdue(now - STALE):
+            # Somebody else may start it sooner.
+            self._execution.give_back(task)
         # What starts from now on has its deadline a whole timeout away.
         pause = self._timeout
         for running in self._runner.running():
@@ -43,7 +49,7 @@ class Watchdog:
             self._runner.write_off(running.task.claim)
         if self._runner.written_off >= self._runner.concurrency:
             self._give_up(
-                f"{self._runner.written_off} tasks overran WORKER_TASK_TIMEOUT and never returned:"
+                f"{self._runner.written_off} tasks overran WORKER_TASK_TIMEOUT and have not returned:"
                 " no thread can be trusted, so this process ends"
             )
-        return pause + GRACE
+        return min(pause + GRACE, STALE)

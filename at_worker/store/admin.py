@@ -17,6 +17,10 @@ SCHEMA_VERSION = 1
 
 # Dollar quotes, because the name of a schema may contain others.
 _COMMENT = "SELECT obj_description($name${tasks}$name$::regclass, 'pg_class')"
+_MISSING_PRIVILEGES = """
+SELECT privilege FROM unnest(%(needed)s::text[]) AS privilege
+ WHERE NOT has_table_privilege($name${tasks}$name$, privilege)
+"""
 
 
 def ddl() -> str:
@@ -63,6 +67,12 @@ def _version(database: Database) -> int:
             return schema_version(session)
     except (MissingDatabase, MissingTable, Unusable):
         return 0
+
+
+def missing_privileges(session: Session, *, delete: bool) -> list[str]:
+    """What the role of this session may not do with the table, of what a worker does."""
+    needed = ["SELECT", "UPDATE", *(["DELETE"] if delete else [])]
+    return [row[0] for row in session.rows(_MISSING_PRIVILEGES, {"needed": needed})]
 
 
 def schema_version(session: Session) -> int:

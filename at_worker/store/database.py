@@ -22,12 +22,16 @@ _WRONG_LOGIN = (
     "is not permitted to log in",
 )
 _MISSING = "does not exist"
-# Connection, transaction state and rollback, resources, locks, operator intervention.
-_MAY_PASS = ("08", "25", "40", "53", "55", "57")
+# SQLSTATE classes. Values, and what triggers and rules of the users' own say about them.
+_REFUSED = ("22", "23", "42", "54", "P0")
+# Another transaction was in the way; the statement may pass at once.
+_CONTENDED = ("40", "55")
+# Connection, transaction state, resources, operator intervention.
+_MAY_PASS = ("08", "25", "53", "57", *_CONTENDED)
 _PATIENCE = 3.0
 
 Row = tuple[Any, ...]
-Observer = Callable[["Unavailable | None"], None]
+Observer = Callable[["Away | None"], None]
 Parameters = Mapping[str, Any]
 
 
@@ -35,23 +39,23 @@ class Unavailable(Exception):
     """The database cannot do it now, but may later; the text says why and what would help."""
 
 
-class Contended(Unavailable):
-    """Another transaction was in the way (SQLSTATE classes 40 and 55); the statement may pass at once."""
+class Away(Unavailable):
+    """There is no connection, no such database, or no table: nothing works."""
 
 
 class Refused(Exception):
-    """PostgreSQL refused the values of a statement (SQLSTATE classes 22, 23, 54 and P0)."""
+    """PostgreSQL refused the values of a statement, or a rule of the users' own did."""
 
 
 class Unusable(Exception):
     """Waiting will not help: wrong credentials, or a table that is not ours."""
 
 
-class MissingDatabase(Unavailable):
+class MissingDatabase(Away):
     """The server answers, but has no database of that name."""
 
 
-class MissingTable(Unavailable):
+class MissingTable(Away):
     """The database has no table `scheduled_tasks` on the search path."""
 
 
@@ -149,20 +153,18 @@ class Database:
 
     def close(self) -> None:
         """Close the connections that are not at work."""
-        self._pool.close(timeout=2)
+        self._pool.close(timeout=1)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Lend a connection. Raises Unavailable, Refused or Unusable for whatever goes wrong meanwhile.
 
-        The observer hears of every success (None) and of every Unavailable.
+        The observer hears of every success (None) and of every Away.
         """
         try:
             with self._lent() as connection, _translated(connection):
                 yield Session(connection)
-        except Contended:
-            raise
-        except Unavailable as error:
+        except Away as error:
             self._reached = False
             self._observe(error)
             raise
@@ -180,7 +182,7 @@ class Database:
         try:
             lent = self._pool.getconn()
         except (PoolClosed, PoolTimeout):
-            raise Unavailable(f"no connection to {self.name} became free") from None
+            raise Away(f"no connection to {self.name} became free") from None
         try:
             yield lent
         finally:
@@ -204,7 +206,7 @@ class Database:
             return MissingDatabase(f"{text}; at-worker init-db creates it")
         if "role" in text and _MISSING in text:
             return Unusable(f"{self.name} refuses the login: {text} (see DB_USER, DATABASE_URL)")
-        return Unavailable(f"{self.name}: {text}")
+        return Away(f"{self.name}: {text}")
 
 
 _COLUMNS = """
@@ -257,21 +259,25 @@ def _translated(connection: _Connection) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        state = error.sqlstate or ""
-        if state[:2] in ("22", "23", "54", "P0"):
-            raise Refused(_text(error)) from None
-        if state[:2] in ("40", "55"):
-            raise Contended(_text(error)) from None
-        connection.close()
-        if state == "42P01":
-            raise MissingTable(f"{_text(error)}; at-worker init-db creates the table") from None
-        if state == "42501":
-            rights = "GRANT SELECT, INSERT, UPDATE, DELETE ON scheduled_tasks TO the worker's role"
-            raise Unavailable(f"{_text(error)}; {rights}") from None
-        raise Unavailable(_text(error)) from None
+        raise _meaning(error, connection) from None
     except MissingTable:
         connection.close()
         raise
+
+
+def _meaning(error: psycopg.Error, connection: _Connection) -> Exception:
+    state, text = error.sqlstate or "", _text(error)
+    if state == "42P01" and TABLE in text:
+        connection.close()
+        return MissingTable(f"{text}; at-worker init-db creates the table")
+    if state == "42501":
+        return Unavailable(f"{text}; GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO the worker's role")
+    if state[:2] in _REFUSED:
+        return Refused(text)
+    if state[:2] in _CONTENDED:
+        return Unavailable(text)
+    connection.close()
+    return Away(text) if not state or state[:2] in _MAY_PASS else Unavailable(text)
 
 
 def _text(error: psycopg.Error) -> str:

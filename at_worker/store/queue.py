@@ -202,6 +202,7 @@ class Queue:
         self._lanes = Lanes(survey_interval)
         self.holder = holder
         self._clock = Clock()
+        self._claimed_some = True
         self._types = None if types is None else list(types)
 
     def claim(self, room: int, turn: int, *, ahead: int = 0, look_ahead: float = 0.0) -> Batch:
@@ -211,7 +212,8 @@ class Queue:
         """
         lanes = self._lanes.begin(time.monotonic())
         with self._database.session() as session:
-            if self._clock.stale(time.monotonic()):
+            # An idle claim writes nothing and is a quick reply itself.
+            if self._claimed_some and self._clock.stale(time.monotonic()):
                 self._clock.observe(session.rows(CLOCK)[0][0], time.monotonic())
             rows = session.rows(
                 CLAIM,
@@ -228,6 +230,7 @@ class Queue:
         replied = time.monotonic()
         coming, began, database_time, found = rows[0][:4]
         self._clock.observe(database_time, replied)
+        self._claimed_some = rows[0][4] is not None
         claimed = [row[4:] for row in rows if row[4] is not None]
         self._lanes.end(
             (Lane(*lane) for lane in found or ()),

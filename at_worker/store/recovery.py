@@ -27,7 +27,8 @@ SELECT {task},
         extract(epoch FROM now() - t.updated_at)::float8,
         coalesce(t.error_message LIKE 'lost:%%', false)
   FROM {tasks} t
- WHERE t.status = 'processing' AND t.updated_at < now() - %(timeout)s * interval '1 second'
+ WHERE t.status = 'processing' AND t.id > %(after)s
+   AND t.updated_at < now() - %(timeout)s * interval '1 second'
    AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
  ORDER BY t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """.replace("{task}", TASK)
@@ -78,10 +79,10 @@ class Recovery:
         self._scope = {"timeout": timeout, "types": None if types is None else list(types)}
 
     @contextmanager
-    def stuck(self, limit: int) -> Iterator[tuple[Session, list[Stuck]]]:
-        """Hold stuck tasks locked, so that the caller settles them in the same transaction."""
+    def stuck(self, after: int, limit: int) -> Iterator[tuple[Session, list[Stuck]]]:
+        """Hold stuck tasks from id `after` on locked: the caller settles them in the same transaction."""
         with self._database.session() as session, session.transaction():
-            rows = session.rows(STUCK, {**self._scope, "limit": limit})
+            rows = session.rows(STUCK, {**self._scope, "after": after, "limit": limit})
             now = time.monotonic()
             if rows:
                 self._clock.observe(rows[0][TASK_WIDTH], now)

@@ -216,3 +216,21 @@ def test_a_typing_error_in_a_variable_is_warned_about(table: Table, at_worker: A
     told = at_worker("check", DATABASE_URL=table.dsn, WORKER_BATCHSIZE="5")
     assert told.exit_code == 0
     assert "WARNING WORKER_BATCHSIZE is no setting; did you mean WORKER_BATCH_SIZE?" in told.stderr
+
+
+@pytest.mark.parametrize(("retention", "missing"), [("", "UPDATE"), ("7d", "UPDATE, DELETE")])
+def test_a_role_that_may_not_do_a_workers_work_is_told(
+    table: Table, at_worker: AtWorker, retention: str, missing: str
+) -> None:
+    # A role of the whole server, so the test takes it away again.
+    table.sql("CREATE ROLE at_reader LOGIN PASSWORD 'reader'")
+    try:
+        table.sql("GRANT SELECT ON scheduled_tasks TO at_reader")
+        address = urlsplit(table.dsn)
+        dsn = f"postgresql://at_reader:reader@{address.hostname}:{address.port}{address.path}"
+        told = at_worker("check", DATABASE_URL=dsn, WORKER_RETENTION=retention)
+    finally:
+        table.sql("DROP OWNED BY at_reader")
+        table.sql("DROP ROLE at_reader")
+    assert told.exit_code == 1
+    assert f"WRONG database: the worker's role lacks {missing} on scheduled_tasks; GRANT it" in told.output

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from at_worker.engine.cleaner import Cleaner
+from at_worker.engine.cleaner import CATCH_UP, Cleaner
 from at_worker.engine.countdown import Countdown
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
@@ -107,6 +107,12 @@ class Bench:
             retention=settings.retention,
             default_delays=settings.retry_delays,
         )
+
+    def clean(self) -> None:
+        """Clean twice, so far apart that what is stuck is taken for lost."""
+        now = time.monotonic()
+        self.cleaner.look(now)
+        self.cleaner.look(now + CATCH_UP)
 
     def poll(self) -> float:
         """Claim once, as after an announcement."""

@@ -12,7 +12,7 @@ def test_a_task_that_outlives_the_stuck_timeout_is_not_run_twice(table: Table) -
         for _ in range(3):
             table.age(task, 200)
             worker.heartbeat.turn()
-            other.cleaner.turn()
+            other.clean()
             other.work()
         gate.open()
         worker.settle()
@@ -28,7 +28,7 @@ def test_a_result_that_is_not_written_yet_keeps_its_heartbeat(table: Table) -> N
         assert worker.wait()
         table.age(task, 301)
         worker.heartbeat.turn()
-        other.cleaner.turn()
+        other.clean()
         worker.settle()
     assert table.row(task)["attempts"] == 1
 

@@ -142,7 +142,7 @@ def test_an_expired_row_fails_when_the_cleaner_meets_it(table: Table) -> None:
         error_message="HTTP 503",
     )
     with bench(table) as worker:
-        worker.cleaner.turn()
+        worker.clean()
     row = table.row(task)
     assert (row["status"], row["attempts"], row["error_message"]) == ("failed", 1, "expired: HTTP 503")
 
@@ -167,7 +167,7 @@ def test_a_stuck_task_is_due_at_once_the_first_time_it_is_lost(table: Table) -> 
     with bench(table) as dead, bench(table, "boot-2") as alive:
         dead.queue.claim(1, 0)
         table.age(task, 301)
-        alive.cleaner.turn()
+        alive.clean()
         row = table.row(task)
         assert (row["status"], row["attempts"], row["execute_at"]) == ("pending", 1, row["updated_at"])
         assert row["error_message"].startswith("lost: worker w-1/boot-1 gave no heartbeat for 301 s")
@@ -181,7 +181,7 @@ def test_a_task_that_is_lost_again_waits_for_its_retry_delay(table: Table) -> No
         for _ in range(2):
             worker.queue.claim(1, 0)
             table.age(task, 301)
-            worker.cleaner.turn()
+            worker.clean()
     row = table.row(task)
     assert (row["status"], row["attempts"]) == ("pending", 2)
     assert 20 * SECOND <= row["execute_at"] - row["updated_at"] <= 24 * SECOND
@@ -192,7 +192,7 @@ def test_a_stuck_task_without_attempts_left_is_failed(table: Table) -> None:
     with bench(table) as worker:
         worker.queue.claim(1, 0)
         table.age(task, 301)
-        worker.cleaner.turn()
+        worker.clean()
     row = table.row(task)
     assert (row["status"], row["attempts"]) == ("failed", 1)
     assert row["error_message"].startswith("lost: ")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from at_worker.engine.listener import Listener
-from at_worker.engine.loop import Loop
+from at_worker.engine.loop import Loop, running
 from at_worker.engine.poller import Announcement
 from at_worker.store.database import Database
 from at_worker.store.lanes import Lane
@@ -43,7 +43,7 @@ def listening(table: Table) -> Iterator[Heard]:
     with (
         closing(Database(table.settings())) as database,
         Listener(database, heard) as listener,
-        Loop("listener", listener.turn, lambda _: None, listener.interrupt),
+        running(Loop("listener", listener.turn, lambda _: None, listener.interrupt)),
     ):
         heard.wait_until_connected()
         yield heard
@@ -109,3 +109,13 @@ def test_types_of_other_workers_wake_nobody(table: Table) -> None:
         worker.poller.turn()
         worker.poller.heard([Announcement(Lane("other", 5), 0.0)])
         assert worker.poller.turn() > 28
+
+
+def test_words_of_somebody_else_on_the_channel_cost_no_announcement(table: Table) -> None:
+    with listening(table) as heard:
+        table.sql("BEGIN")
+        table.sql("NOTIFY scheduled_tasks, 'hello'")
+        table.insert("probe")
+        table.sql("COMMIT")
+        assert heard.wait_for(1)[0].lane.task_type == "probe"
+        heard.wait_until_connected(times=2)

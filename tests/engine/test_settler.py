@@ -20,7 +20,7 @@ def test_a_late_result_after_the_cleaner_gave_the_task_away_changes_nothing(tabl
         paused.poll()
         gate.wait_until_entered()
         table.age(task, 301)
-        successor.cleaner.turn()
+        successor.clean()
         successor.work()
         before = table.row(task)
         gate.open()
@@ -38,7 +38,7 @@ def test_a_late_result_does_not_touch_the_claim_of_its_successor(table: Table) -
         paused.poll()
         ghost.wait_until_entered()
         table.age(task, 301)
-        successor.cleaner.turn()
+        successor.clean()
         successor.probe.behave = gate
         successor.poll()
         gate.wait_until_entered()
@@ -137,3 +137,15 @@ def test_a_settlement_of_an_old_claim_and_of_the_present_one_can_share_a_batch(t
     assert leftover.lost == {first.claim}
     assert not leftover.locked
     assert table.row(task)["status"] == "completed"
+
+
+def test_results_that_cannot_be_written_hold_up_claiming_before_memory(table: Table) -> None:
+    table.sql("INSERT INTO scheduled_tasks (task_type) SELECT 'probe' FROM generate_series(1, 1500)")
+    with bench(table, WORKER_CONCURRENCY="4", WORKER_BATCH_SIZE="100") as worker:
+        for _ in range(40):
+            worker.poll()
+            assert worker.wait()
+        assert worker.leases.count <= 4 + 1000
+        worker.settle()
+        worker.poll()
+        assert worker.leases.count > 0
