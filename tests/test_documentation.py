@@ -22,6 +22,7 @@ from tests.readme import README, ROOT, quoted, rows, section
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SOURCE = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "at_worker").rglob("*.py")))
+COMMANDS = [name for name, command in main.commands.items() if not command.hidden]
 COMMAND_LINES = re.findall(r"(?:`|^)at-worker((?: (?:--)?[a-z][a-z-]*)*)(?:`|$)", README, re.MULTILINE)
 
 
@@ -87,12 +88,12 @@ def test_every_command_in_the_readme_exists(line: str) -> None:
     assert set(words) <= options
 
 
-@pytest.mark.parametrize("name", list(main.commands))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_readme(name: str) -> None:
     assert any(line.split()[:1] == [name] for line in COMMAND_LINES)
 
 
-@pytest.mark.parametrize("name", ["", *main.commands])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_help_of_every_command_holds_an_example(name: str) -> None:
     output = CliRunner().invoke(main, [*filter(None, [name]), "--help"]).output
     assert re.search(rf"^ *Examples?:\n +(.* )?at-worker( {name})?$", output, re.MULTILINE), output

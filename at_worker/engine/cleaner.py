@@ -3,8 +3,10 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from at_worker.outcome import Settlement, Status, resolve_lost
+from at_worker.store.database import Session
 from at_worker.store.queue import settle
 from at_worker.store.recovery import Recovery, Stuck
 
@@ -59,29 +61,14 @@ class Cleaner:
     def _restore(self) -> tuple[int, int]:
         counts = {Status.PENDING: 0, Status.FAILED: 0}
         while True:
-            with self._recovery.stuck(BATCH) as (session, stuck):
-                ends = [(found, self._end(found)) for found in stuck]
-                if ends:
-                    settle(session, [settlement for _, settlement in ends])
-            for found, settlement in ends:
+            ends = restore(self._recovery.stuck(BATCH), _reason, self._default_delays)
+            for settlement in ends:
                 counts[settlement.status] += 1
-                _tell(found, settlement)
             if len(ends) < BATCH:
                 break
         if counts[Status.PENDING]:
             self.restored()
         return counts[Status.PENDING], counts[Status.FAILED]
-
-    def _end(self, found: Stuck) -> Settlement:
-        holder = f"worker {found.locked_by}" if found.locked_by else "an unknown worker"
-        reason = f"lost: {holder} gave no heartbeat for {found.silence:.0f} s, may have run"
-        return resolve_lost(
-            found.task,
-            reason,
-            again=found.lost_before,
-            now=time.monotonic(),
-            default_delays=self._default_delays,
-        )
 
     def _expire(self) -> int:
         count = 0
@@ -105,8 +92,37 @@ class Cleaner:
         return count
 
 
-def _tell(found: Stuck, settlement: Settlement) -> None:
+def restore(
+    held: AbstractContextManager[tuple[Session, list[Stuck]]],
+    reason: Callable[[Stuck], str],
+    default_delays: Sequence[float],
+) -> list[Settlement]:
+    """Give back or fail the tasks of dead workers, in the transaction that holds them locked."""
+    with held as (session, lost):
+        ends = [
+            resolve_lost(
+                found.task,
+                reason(found),
+                again=found.lost_before,
+                now=time.monotonic(),
+                default_delays=default_delays,
+            )
+            for found in lost
+        ]
+        if ends:
+            settle(session, ends)
+    for settlement in ends:
+        _tell(settlement)
+    return ends
+
+
+def _reason(found: Stuck) -> str:
+    holder = f"worker {found.locked_by}" if found.locked_by else "an unknown worker"
+    return f"lost: {holder} gave no heartbeat for {found.silence:.0f} s, may have run"
+
+
+def _tell(settlement: Settlement) -> None:
     if settlement.status is Status.PENDING:
-        logger.warning("[Cleaner] Restored stuck task %d (%s)", found.task.id, settlement.error)
+        logger.warning("[Cleaner] Restored stuck task %d (%s)", settlement.claim.id, settlement.error)
     else:
-        logger.warning("[Cleaner] Marked task %d as failed (%s)", found.task.id, settlement.error)
+        logger.warning("[Cleaner] Marked task %d as failed (%s)", settlement.claim.id, settlement.error)

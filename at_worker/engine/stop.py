@@ -1,16 +1,17 @@
-"""Why and when a worker ends."""
+"""Why and when a process of ours ends."""
 
 import logging
 import os
 import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 logger = logging.getLogger(__name__)
 
 EXIT_OK = 0
+EXIT_SETTINGS = 2
 EXIT_DATABASE = 3
 EXIT_NO_THREADS = 4
 
@@ -18,9 +19,13 @@ _SIGNALS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
 
 
 class Stop:
-    """Ends a worker: by a signal, or for something that waiting cannot mend."""
+    """Ends a worker or its parent: by a signal, or for something that waiting cannot mend.
 
-    def __init__(self) -> None:
+    A second signal ends the process at once; `last_act` comes before that, within the signal's handler.
+    """
+
+    def __init__(self, last_act: Callable[[], None] = lambda: None) -> None:
+        self._last_act = last_act
         # A pipe and not an Event: a signal handler must not take a lock that its own thread may hold.
         self._readable, self._writable = os.pipe()
         self._signals = 0
@@ -29,34 +34,44 @@ class Stop:
         self.reason = ""
 
     def fail(self, exit_code: int, reason: str) -> None:
-        """End the worker with this exit code and one line in the log; the first reason counts."""
+        """End the process with this exit code and one line in the log; the first reason counts."""
         if not self.reason:
             self.exit_code, self.reason = exit_code, reason
-        with suppress(OSError):  # the worker has ended already
-            os.write(self._writable, b"!")
+        self._wake()
+
+    def end(self, exit_code: int = EXIT_OK) -> None:
+        """End the process without a word: another one tells why."""
+        if not self.reason:
+            self.exit_code = exit_code
+        self._wake()
 
     def unusable(self, error: Exception) -> None:
-        """End the worker: its database refuses it."""
+        """End the process: its database refuses it."""
         self.fail(EXIT_DATABASE, str(error))
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the worker is to end; False where that did not come within `seconds`."""
+        """Wait until the process is to end; False where that did not come within `seconds`."""
         readable, _, _ = select.select([self._readable], [], [], seconds)
         return bool(readable)
 
     def tell(self) -> None:
-        """Log why the worker ends."""
+        """Log why the process ends, where that is known here."""
         if self.reason:
             logger.error(self.reason)
-        else:
+        elif self._signal_name:
             logger.info("Received signal %s, initiating graceful shutdown...", self._signal_name)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1:
+            self._last_act()
             os._exit(128 + number)
         self._signal_name = _SIGNALS[signal.Signals(number)]
-        os.write(self._writable, b"!")
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # it has ended already
+            os.write(self._writable, b"!")
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -162,7 +162,7 @@ def test_ready_means_that_claims_work_and_healthy_does_not_need_the_database(
     with worker(server.dsn, tmp_path, METRICS_PORT=str(port), WORKER_POLLING_INTERVAL="0.2") as process:
         wait_until_down(process)
         assert probe(port, "/healthz") == (200, "ok")
-        assert probe(port, "/readyz") == (503, "the database does not answer")
+        assert probe(port, "/readyz") == (503, "w-1: the database does not answer")
         start_again(server, process)
         assert probe(port, "/readyz") == (200, "ok")
         assert probe(port, "/elsewhere")[0] == 404
