@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Writing the last results is granted this much, even where the grace is used up.
 LAST_WRITE = 2.0
+# Beyond the grace, for a worker whose parent is gone.
+LAST_CALL = 15.0
 LONGEST_CLAIM = 10.0
 
 
@@ -41,7 +43,7 @@ def run(settings: Settings, boot_id: str, line: socket.socket) -> int:
     Returns the exit code. Threads that never return may be left over.
     """
     stop = Stop()
-    with stop.installed(), Parent(line, stop) as parent:
+    with stop.installed(), Parent(line, stop, settings.shutdown_timeout + LAST_CALL) as parent:
         if not stop.wait(0):
             with worker(settings, boot_id, stop, parent):
                 stop.wait()

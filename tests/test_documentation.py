@@ -118,6 +118,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
         stop.EXIT_NO_THREADS,
         128 + signal.SIGINT,
         128 + signal.SIGTERM,
+        128 + signal.SIGKILL,
     }
 
 
@@ -142,7 +143,9 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 
 def test_every_module_on_the_way_of_a_task_exists() -> None:
-    modules = re.findall(r"^[ |]*(\S+\.py)|(engine/\S+\.py)", section("## The way of one task"), re.MULTILINE)
+    modules = re.findall(
+        r"^[ |]*(\S+\.py)|((?:engine|supervisor)/\S+\.py)", section("## The way of one task"), re.MULTILINE
+    )
     assert modules
     for names in modules:
         assert (ROOT / "at_worker" / "".join(names)).exists()

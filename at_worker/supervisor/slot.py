@@ -61,7 +61,6 @@ class Slot:
 
     def kill(self) -> None:
         """End the process at once; takes no lock, for a signal handler calls it."""
-        self._stopping.set()
         if self._process is not None:
             self._process.kill()
 

@@ -154,6 +154,26 @@ def test_a_worker_that_ends_during_an_outage_says_what_it_could_not_write(
         assert table.row(task)["status"] == "processing"
 
 
+def test_a_process_that_dies_during_an_outage_gives_its_tasks_back_afterwards(
+    server: Server, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    with opened(server) as table:
+        task = table.insert("http_callback", {"url": f"{endpoint.url}/hold"})
+    with worker(server.dsn, tmp_path) as process:
+        endpoint.wait_for(1)
+        server.stop()
+        wait_until_down(process)
+        process.signal_workers(signal.SIGKILL)
+        wait_until_down(process, 2)
+        endpoint.release()
+        start_again(server, process, 2)
+        with opened(server) as table:
+            assert table.wait(task, "completed")["attempts"] == 2
+        assert process.stop() == 0
+    assert endpoint.attempts() == {task: 2}
+    assert "Traceback" not in process.log
+
+
 def test_ready_means_that_claims_work_and_healthy_does_not_need_the_database(
     server: Server, tmp_path: Path
 ) -> None:

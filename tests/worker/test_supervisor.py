@@ -19,6 +19,21 @@ from tests.worker.test_outage import free_port, probe
 SHUTDOWN = "Received signal terminated, initiating graceful shutdown..."
 
 
+STUBBORN = """
+import threading
+
+class Stubborn:
+    def parse(self, payload):
+        return payload
+
+    def execute(self, payload, attempt):
+        threading.Event().wait()
+
+    def close(self):
+        pass
+"""
+
+
 def hold(table: Table, endpoint: Endpoint, count: int, **columns: object) -> list[int]:
     return [table.insert("http_callback", {"url": f"{endpoint.url}/hold"}, **columns) for _ in range(count)]
 
@@ -247,6 +262,31 @@ def test_a_process_that_is_asked_to_end_makes_room_for_another(
         process.wait_for_line("[Worker w-1] Started", 2)
         assert process.stop() == 0
     assert table.row(task)["attempts"] == 1
+
+
+def test_a_process_without_a_thread_that_can_be_trusted_is_replaced(table: Table, tmp_path: Path) -> None:
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    installed = tmp_path / "stubborn-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: stubborn\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[at_worker.executors]\nstubborn = stubborn:Stubborn\n")
+    task = table.insert("stubborn", retry_delays=[timedelta(hours=1)])
+    settings = {"WORKER_TASK_TIMEOUT": "0.2", "WORKER_CONCURRENCY": "1"}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with worker(table.dsn, tmp_path, PYTHONPATH=path, **settings) as process:
+        process.wait_for_line("ended with exit code 4; another starts at once")
+        process.wait_for_line("[Worker w-1] Started", 2)
+        assert process.stop() == 0
+    row = table.row(task)
+    assert (row["status"], row["attempts"]) == ("pending", 1)
+    assert row["error_message"].startswith("timed out after ")
+
+
+def test_a_terminal_signals_the_parent_alone(table: Table, tmp_path: Path) -> None:
+    with worker(table.dsn, tmp_path) as process:
+        process.wait_for_line("[Worker w-1] Started")
+        (pid,) = process.processes().values()
+        assert os.getsid(pid) == pid
 
 
 def test_a_process_that_dies_again_and_again_is_started_with_growing_pauses(
