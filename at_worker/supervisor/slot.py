@@ -11,7 +11,7 @@ from at_worker.supervisor.process import WorkerProcess, fate
 logger = logging.getLogger(__name__)
 
 # A process that lived longer did not die of its start, and the next death is the first again.
-QUICK = 10.0
+QUICK = 5.0
 LONGEST_PAUSE = 30.0
 
 # What another process would end with too; it has logged why.
