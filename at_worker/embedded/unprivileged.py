@@ -33,13 +33,18 @@ def unprivileged(cluster: Cluster) -> Cluster:
             return choice
     raise EmbeddedError(
         "PostgreSQL refuses to run as root, and neither a user namespace nor the user nobody helps here: "
-        "run at-worker as an ordinary user"
+        "run at-worker as an ordinary user, or install it where other users may read it"
     )
 
 
 def _works(cluster: Cluster) -> bool:
-    """True when PostgreSQL can be run and its directory be reached."""
-    reach = ("sh", "-c", 'cd "$1" && exec "$0" --version', cluster.binaries / "postgres", cluster.directory)
+    """True when PostgreSQL can be run and its directory be reached.
+
+    initdb looks for its companions with access(2), which ignores the capability: they must not lie below a
+    directory that only root may enter.
+    """
+    show = 'cd "$1" && exec "$0" --show --pgdata="$1/data"'
+    reach = ("sh", "-c", show, cluster.binaries / "initdb", cluster.directory)
     try:
         done = subprocess.run([*cluster.wrapper, *reach], cwd="/", capture_output=True, check=False)  # noqa: S603 - constants
     except OSError:

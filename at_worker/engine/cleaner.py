@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from at_worker.outcome import Settlement, Status, resolve_lost
-from at_worker.store.database import Session
+from at_worker.store.database import Refused, Session
 from at_worker.store.queue import settle
 from at_worker.store.recovery import Recovery, Stuck
 
@@ -99,20 +99,37 @@ def restore(
 ) -> list[Settlement]:
     """Give back or fail the tasks of dead workers, in the transaction that holds them locked."""
     with held as (session, lost):
-        ends = [
-            resolve_lost(
-                found.task,
-                reason(found),
-                again=found.lost_before,
-                now=time.monotonic(),
-                default_delays=default_delays,
-            )
-            for found in lost
-        ]
-        if ends:
-            settle(session, ends)
+        ends = _settled(
+            session,
+            [
+                resolve_lost(
+                    found.task,
+                    reason(found),
+                    again=found.lost_before,
+                    now=time.monotonic(),
+                    default_delays=default_delays,
+                )
+                for found in lost
+            ],
+        )
     for settlement in ends:
         _tell(settlement)
+    return ends
+
+
+def _settled(session: Session, ends: list[Settlement]) -> list[Settlement]:
+    """Write the ends of tasks, those that PostgreSQL does not refuse; return what was written."""
+    if not ends:
+        return []
+    try:
+        with session.transaction():
+            settle(session, ends)
+    except Refused as error:
+        if len(ends) == 1:
+            logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", ends[0].claim.id, error)  # noqa: TRY400
+            return []
+        # A rule of the users' own concerns one row; it must not keep the others.
+        return [written for end in ends for written in _settled(session, [end])]
     return ends
 
 

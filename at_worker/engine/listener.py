@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+from at_worker.engine.poller import Announcement
 from at_worker.store.database import Database, Session, Unavailable
+from at_worker.store.lanes import Lane
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +22,11 @@ PROBE = 10.0
 class Listener:
     """Waits on a connection of its own, which it probes and makes anew where it breaks.
 
-    `heard` is called with the instants, in whole seconds since the epoch, at which announced rows are due;
-    with none after a pause in which announcements may have been missed.
+    `heard` is called with what was announced, and with nothing after a pause in which it may have missed
+    something.
     """
 
-    def __init__(self, database: Database, heard: Callable[[Sequence[int]], None]) -> None:
+    def __init__(self, database: Database, heard: Callable[[Sequence[Announcement]], None]) -> None:
         self._database = database
         self._heard = heard
         self._session: Session | None = None
@@ -39,8 +41,8 @@ class Listener:
             ready, _, _ = select.select([session.fileno(), self._readable], [], [], PROBE)
             if not ready:
                 session.probe()
-            if due := session.notifications():
-                self._heard([int(second) for second in due])
+            if payloads := session.notifications():
+                self._heard([_announcement(payload) for payload in payloads])
         except Unavailable as error:
             if self._told != str(error):
                 logger.warning("[Listener] Rows are found by polling until LISTEN works again: %s", error)
@@ -73,3 +75,9 @@ class Listener:
     def _disconnect(self) -> None:
         self._session = None
         self._life.close()
+
+
+def _announcement(payload: str) -> Announcement:
+    """As the trigger in sql/ddl.sql writes it: when, priority, type."""
+    second, priority, task_type = payload.split(" ", 2)
+    return Announcement(Lane(task_type, int(priority)), float(second))

@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from at_worker.engine.countdown import Countdown
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Runner
 from at_worker.store.database import Unavailable
+from at_worker.store.lanes import Lane
 from at_worker.store.queue import Batch, Queue
 
 logger = logging.getLogger(__name__)
@@ -17,6 +19,13 @@ ANNOUNCE = 1.0
 # Long enough for a claim to arrive in time, short enough that what people change in it hardly matters.
 LOOK_AHEAD = 0.25
 CROWDED_PAUSE = 0.01
+
+
+class Announcement(NamedTuple):
+    """A row became pending; `execute_at` is in seconds since the epoch, rounded down."""
+
+    lane: Lane
+    execute_at: float
 
 
 class Poller:
@@ -58,12 +67,19 @@ class Poller:
         if self._hungry:
             self._plan(0.0)
 
-    def heard(self, due: Sequence[int]) -> None:
-        """Rows were announced that are due in these seconds of the epoch; none: look for what was missed."""
-        self._plan(self._queue.monotonic(min(due)) - LOOK_AHEAD if due else 0.0)
+    def heard(self, announcements: Sequence[Announcement]) -> None:
+        """Rows became pending; nothing announced: look for what was missed."""
+        if not announcements:
+            self._queue.forget_lanes()
+            self._plan(0.0)
+        ours = [execute_at for lane, execute_at in announcements if self._queue.announced(lane, execute_at)]
+        if ours:
+            self._plan(self._queue.monotonic(min(ours)) - LOOK_AHEAD)
 
     def due_in(self, seconds: float) -> None:
-        """A row will be due then."""
+        """A task was given back that will be due then."""
+        if seconds <= 0:
+            self._queue.forget_lanes()
         self._plan(time.monotonic() + seconds - LOOK_AHEAD)
 
     def _plan(self, instant: float) -> None:

@@ -50,7 +50,7 @@ class Settler:
         self._leases.release(s.claim for s in batch if s.claim not in leftover.locked)
         for claim in leftover.lost:
             logger.warning(
-                "[Executor] Task %d was changed or given away while it ran: its result is thrown away",
+                "[Executor] Task %d was changed, given away or written already: its result is thrown away",
                 claim.id,
             )
         self._waiting.extend(locked)

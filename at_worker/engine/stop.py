@@ -2,11 +2,10 @@
 
 import logging
 import os
-import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
 
@@ -16,19 +15,18 @@ EXIT_DATABASE = 3
 EXIT_NO_THREADS = 4
 
 _SIGNALS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
+_NO_SIGNAL = b"\0"
 
 
 class Stop:
     """Ends a worker or its parent: by a signal, or for something that waiting cannot mend.
 
-    A second signal ends the process at once; `last_act` comes before that, within the signal's handler.
+    A second signal ends the process at once; `last_act` comes before that.
     """
 
     def __init__(self, last_act: Callable[[], None] = lambda: None) -> None:
         self._last_act = last_act
-        # A pipe and not an Event: a signal handler must not take a lock that its own thread may hold.
-        self._readable, self._writable = os.pipe()
-        self._signals = 0
+        self._ended = threading.Event()
         self._signal_name = ""
         self.exit_code = EXIT_OK
         self.reason = ""
@@ -37,13 +35,13 @@ class Stop:
         """End the process with this exit code and one line in the log; the first reason counts."""
         if not self.reason:
             self.exit_code, self.reason = exit_code, reason
-        self._wake()
+        self._ended.set()
 
     def end(self, exit_code: int = EXIT_OK) -> None:
         """End the process without a word: another one tells why."""
         if not self.reason:
             self.exit_code = exit_code
-        self._wake()
+        self._ended.set()
 
     def unusable(self, error: Exception) -> None:
         """End the process: its database refuses it."""
@@ -51,8 +49,7 @@ class Stop:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the process is to end; False where that did not come within `seconds`."""
-        readable, _, _ = select.select([self._readable], [], [], seconds)
-        return bool(readable)
+        return self._ended.wait(seconds)
 
     def tell(self) -> None:
         """Log why the process ends, where that is known here."""
@@ -61,26 +58,34 @@ class Stop:
         elif self._signal_name:
             logger.info("Received signal %s, initiating graceful shutdown...", self._signal_name)
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals > 1:
-            self._last_act()
-            os._exit(128 + number)
-        self._signal_name = _SIGNALS[signal.Signals(number)]
-        self._wake()
-
-    def _wake(self) -> None:
-        with suppress(OSError):  # it has ended already
-            os.write(self._writable, b"!")
-
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Listen to SIGTERM and SIGINT."""
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        readable, writable = os.pipe()
+        os.set_blocking(writable, False)
+        listener = threading.Thread(target=self._listen, args=[readable], name="signals", daemon=True)
+        listener.start()
+        # Python runs handlers only between two steps of the main thread: a signal that comes just before it
+        # begins to wait is not heard until the wait is over. What the system calls writes to this pipe.
+        wakeup = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            os.close(self._readable)
-            os.close(self._writable)
+            signal.set_wakeup_fd(wakeup)
+            os.write(writable, _NO_SIGNAL)
+            listener.join()
+            os.close(readable)
+            os.close(writable)
+
+    def _listen(self, readable: int) -> None:
+        while (heard := os.read(readable, 1)) != _NO_SIGNAL:
+            if heard[0] not in _SIGNALS:
+                continue  # of a plug-in's own handler
+            if self._signal_name:
+                self._last_act()
+                os._exit(128 + heard[0])
+            self._signal_name = _SIGNALS[signal.Signals(heard[0])]
+            self._ended.set()

@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import conninfo, sql
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from at_worker.config import ConfigError, Settings
 from at_worker.store.schema import TABLE, complaint
@@ -22,6 +22,8 @@ _WRONG_LOGIN = (
     "is not permitted to log in",
 )
 _MISSING = "does not exist"
+# Connection, transaction state and rollback, resources, locks, operator intervention.
+_MAY_PASS = ("08", "25", "40", "53", "55", "57")
 _PATIENCE = 3.0
 
 Row = tuple[Any, ...]
@@ -62,20 +64,20 @@ class Session:
     def rows(self, query: LiteralString, parameters: Parameters | None = None) -> list[Row]:
         """Run a query about the table and return its rows."""
         schema = self._connection.table_schema()
-        return self._connection.execute(_addressed(query, schema), parameters).fetchall()
+        return self._connection.execute(_addressed(query, schema), parameters or {}).fetchall()
 
     def stream(self, query: LiteralString, parameters: Parameters | None = None) -> Iterator[Row]:
         """The rows of a query, however many, a thousand at a time from the server."""
         schema = self._connection.table_schema()
         with self._connection.transaction(), self._connection.cursor("at_worker") as cursor:
             cursor.itersize = 1000
-            cursor.execute(_addressed(query, schema), parameters)
+            cursor.execute(_addressed(query, schema), parameters or {})
             yield from cursor
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep the locks of several statements together."""
-        with self._connection.transaction():
+        """Keep the locks of several statements together; within another, take back what fails alone."""
+        with _translated(self._connection), self._connection.transaction():
             yield
 
     def listen(self, channel: str) -> None:
@@ -97,8 +99,13 @@ class Session:
         return self._connection.fileno()
 
     def script(self, statements: str) -> None:
-        """Run a file of statements as it stands."""
-        self._connection.execute(statements.encode())
+        """Run a file of statements as it stands. Raises Unusable where what is there does not let it."""
+        try:
+            self._connection.execute(statements.encode())
+        except psycopg.Error as error:
+            if error.sqlstate is None or error.sqlstate[:2] in _MAY_PASS:
+                raise
+            raise Unusable(_text(error)) from None
 
     def create_database(self, name: str) -> None:
         """Create a database; its name is quoted, statements of this kind take no parameters."""
@@ -172,7 +179,7 @@ class Database:
             self._pool.check()
         try:
             lent = self._pool.getconn()
-        except PoolTimeout:
+        except (PoolClosed, PoolTimeout):
             raise Unavailable(f"no connection to {self.name} became free") from None
         try:
             yield lent
@@ -241,7 +248,7 @@ class _Connection(psycopg.Connection[Row]):
 
 @lru_cache(maxsize=256)
 def _addressed(query: LiteralString, schema: str) -> bytes:
-    return query.replace("{tasks}", sql.Identifier(schema, TABLE).as_string()).encode()
+    return query.replace("{tasks}", sql.Identifier(schema, TABLE).as_string().replace("%", "%%")).encode()
 
 
 @contextmanager

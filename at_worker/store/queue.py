@@ -12,6 +12,7 @@ from at_worker.jsontext import Json
 from at_worker.outcome import Settlement, Status
 from at_worker.store.clock import Clock
 from at_worker.store.database import Database, Row, Session
+from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.rows import EXPIRED, TASK, task
 from at_worker.task import Claim, Task
 
@@ -42,7 +43,8 @@ class Leftover:
 
 # The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index; then
 # each is walked in order from its earliest row. So rows of the future, of other types or of lower priority
-# cost nothing. Lanes come by priority, the types within one in turns; the outer LIMIT stops the walk, and
+# cost nothing. A claim that knows the lanes and their bounds says so, and steps over what it has worked off.
+# Lanes come by priority, the types within one in turns; the outer LIMIT stops the walk, and
 # with it the locking, as soon as there are enough. The ids go through an array, so that the UPDATE always
 # looks them up in the primary key; and the CTE is MATERIALIZED, or a LIMIT under SKIP LOCKED may be
 # evaluated twice and take more rows than it says (PostgreSQL bug 15715).
@@ -56,25 +58,32 @@ WITH RECURSIVE step AS (
         SELECT t.task_type, t.priority FROM {tasks} t
          WHERE t.status = 'pending' AND (t.task_type, t.priority) > (step.task_type, step.priority)
          ORDER BY t.task_type, t.priority LIMIT 1) next
+), known AS (
+    SELECT task_type, priority, '-infinity'::timestamptz AS since, 0::bigint AS after
+      FROM step WHERE %(lanes)s::json IS NULL
+    UNION ALL
+    SELECT task_type, priority, coalesce(to_timestamp(since), '-infinity'), after
+      FROM json_to_recordset(%(lanes)s::json)
+           AS l (task_type text, priority smallint, since float8, after bigint)
 ), lane AS MATERIALIZED (
-    SELECT task_type, priority,
+    SELECT task_type, priority, since, after,
            (row_number() OVER types + %(turn)s) %% count(*) OVER (PARTITION BY priority) AS place
-      FROM step
+      FROM known
      WHERE %(types)s::text[] IS NULL OR task_type = ANY (%(types)s::text[])
     WINDOW types AS (PARTITION BY priority ORDER BY task_type)
 ), due AS MATERIALIZED (
     SELECT first.id
-      FROM (SELECT task_type, priority FROM lane ORDER BY priority DESC, place) AS lane
+      FROM (SELECT * FROM lane ORDER BY priority DESC, place) AS lane
      CROSS JOIN LATERAL (
         SELECT t.id FROM {tasks} t
          WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
-           AND t.execute_at <= now()
+           AND (t.execute_at, t.id) > (lane.since, lane.after) AND t.execute_at <= now()
          ORDER BY t.execute_at, t.id
          LIMIT %(room)s FOR UPDATE SKIP LOCKED) first
      LIMIT %(room)s
 ), soon AS MATERIALIZED (
     SELECT first.id
-      FROM (SELECT task_type, priority FROM lane ORDER BY priority DESC, place) AS lane
+      FROM (SELECT * FROM lane ORDER BY priority DESC, place) AS lane
      CROSS JOIN LATERAL (
         SELECT t.id FROM {tasks} t
          WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
@@ -90,10 +99,11 @@ WITH RECURSIVE step AS (
             SELECT 'failed', {expired}, t.claim_seq, t.locked_by, t.started_at, now()
              WHERE t.expires_at <= now()
             UNION ALL
-            SELECT 'processing', t.error_message, t.claim_seq + 1, %(holder)s, now(), now()
+            SELECT 'processing', t.error_message, least(t.claim_seq + 1, 1000000000000000), %(holder)s,
+                   now(), now()
              WHERE t.expires_at <= now() IS NOT TRUE)
      WHERE t.id = ANY (ARRAY(SELECT id FROM placed))
-    RETURNING t.status, {task}
+    RETURNING t.status, t.priority, extract(epoch FROM t.execute_at)::float8 AS due, {task}
 ), coming AS (
     SELECT min(first.execute_at) AS execute_at
       FROM lane CROSS JOIN LATERAL (
@@ -102,7 +112,9 @@ WITH RECURSIVE step AS (
            AND t.execute_at > now() + %(look_ahead)s * interval '1 second'
          ORDER BY t.execute_at LIMIT 1) first
 )
-SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM clock_timestamp())::float8,
+SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
+       extract(epoch FROM clock_timestamp())::float8,
+       (SELECT json_agg(json_build_array(task_type, priority)) FROM step WHERE %(lanes)s::json IS NULL),
        claimed.*
   FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
  ORDER BY placed.nth
@@ -183,8 +195,11 @@ RETURNING t.id
 class Queue:
     """The statements of one worker; `types` of None means every type."""
 
-    def __init__(self, database: Database, holder: str, types: Sequence[str] | None) -> None:
+    def __init__(
+        self, database: Database, holder: str, types: Sequence[str] | None, survey_interval: float = 5.0
+    ) -> None:
         self._database = database
+        self._lanes = Lanes(survey_interval)
         self.holder = holder
         self._clock = Clock()
         self._types = None if types is None else list(types)
@@ -194,6 +209,7 @@ class Queue:
 
         `turn` counts claims, so that types of one priority take turns.
         """
+        lanes = self._lanes.begin(time.monotonic())
         with self._database.session() as session:
             if self._clock.stale(time.monotonic()):
                 self._clock.observe(session.rows(CLOCK)[0][0], time.monotonic())
@@ -205,18 +221,38 @@ class Queue:
                     "look_ahead": look_ahead,
                     "turn": turn,
                     "types": self._types,
+                    "lanes": None if lanes is None else jsontext.render(lanes),
                     "holder": self.holder,
                 },
             )
-        claimed = time.monotonic()
-        coming, database_time = rows[0][:2]
-        self._clock.observe(database_time, claimed)
-        found = [row for row in rows if row[2] is not None]
-        return Batch(
-            tuple(task(row[3:], self._clock, claimed) for row in found if row[2] == Status.PROCESSING),
-            tuple(row[3] for row in found if row[2] != Status.PROCESSING),
-            None if coming is None else self._clock.monotonic(coming) - claimed,
+        replied = time.monotonic()
+        coming, began, database_time, found = rows[0][:4]
+        self._clock.observe(database_time, replied)
+        claimed = [row[4:] for row in rows if row[4] is not None]
+        self._lanes.end(
+            (Lane(*lane) for lane in found or ()),
+            ((Lane(row[6], row[1]), Place(row[2], row[3])) for row in claimed),
+            exhausted=began if len(claimed) < room else None,
         )
+        return Batch(
+            tuple(task(row[3:], self._clock, replied) for row in claimed if row[0] == Status.PROCESSING),
+            tuple(row[3] for row in claimed if row[0] != Status.PROCESSING),
+            None if coming is None else self._clock.monotonic(coming) - replied,
+        )
+
+    def announced(self, lane: Lane, execute_at: float) -> bool:
+        """A row of this lane became pending that is due then, in seconds since the epoch.
+
+        False where it is of a type that others run.
+        """
+        ours = self._types is None or lane.task_type in self._types
+        if ours:
+            self._lanes.lower(lane, execute_at)
+        return ours
+
+    def forget_lanes(self) -> None:
+        """Rows became pending, and nobody told where."""
+        self._lanes.forget()
 
     def monotonic(self, database_time: float) -> float:
         """The monotonic instant of a time of the database, in seconds since the epoch."""
@@ -237,6 +273,7 @@ class Queue:
         """Give back what this holder claimed and does not know of; return the ids."""
         with self._database.session() as session:
             rows = session.rows(HAND_BACK_UNHELD, {"holder": self.holder, "held": list(held)})
+        self._lanes.forget()
         return [row[0] for row in rows]
 
 

@@ -58,7 +58,7 @@ class WorkerProcess:
             self._line.send(STOP)
 
     def kill(self) -> None:
-        """End it at once; takes no lock, for a signal handler calls it."""
+        """End it at once."""
         self._process.kill()
 
     def wait(self) -> int:

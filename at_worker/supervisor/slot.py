@@ -60,7 +60,7 @@ class Slot:
             self._thread.join()
 
     def kill(self) -> None:
-        """End the process at once; takes no lock, for a signal handler calls it."""
+        """End the process at once; waits for no lock, for nothing may hold this up."""
         if self._process is not None:
             self._process.kill()
 

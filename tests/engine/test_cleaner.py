@@ -127,3 +127,16 @@ def test_without_a_retention_nothing_is_deleted(table: Table) -> None:
     with bench(table) as worker:
         worker.cleaner.turn()
     assert table.row(task)["status"] == "completed"
+
+
+def test_a_row_that_a_rule_of_the_users_keeps_stuck_does_not_keep_the_others(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept, free = (table.insert(status="processing", updated_at="2020-01-01T00:00:00Z") for _ in range(2))
+    table.sql("ALTER TABLE scheduled_tasks ADD COLUMN own boolean NOT NULL DEFAULT false")
+    table.sql("UPDATE scheduled_tasks SET own = true, updated_at = '2020-01-02Z' WHERE id = %(id)s", id=kept)
+    table.sql("ALTER TABLE scheduled_tasks ADD CONSTRAINT own_rule CHECK (NOT own OR status = 'processing')")
+    with bench(table) as worker, caplog.at_level(logging.INFO):
+        worker.cleaner.turn()
+    assert (table.row(kept)["status"], table.row(free)["status"]) == ("processing", "pending")
+    assert f"refuses any end of task {kept}" in caplog.text

@@ -34,11 +34,13 @@ def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_insta
 
 
 def test_no_task_starts_early(table: Table) -> None:
-    for milliseconds in range(20, 200, 10):
-        _soon(table, milliseconds)
     with bench(table, WORKER_BATCH_SIZE="50", WORKER_CONCURRENCY="50") as worker:
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, execute_at)"
+            " SELECT 'probe', now() + n * interval '5 ms' FROM generate_series(1, 49) n"
+        )
         worker.poll()
-        assert worker.countdown.held > 10
+        assert worker.countdown.held > 0
         _count_down(worker)
     assert table.sql("SELECT count(*) AS early FROM scheduled_tasks WHERE started_at < execute_at") == [
         {"early": 0}

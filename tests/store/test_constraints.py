@@ -52,6 +52,7 @@ ACCEPTED = [
         for value in ("'0002-01-01 00:00+00'", "'1970-01-01 00:00+00'", "'9999-01-01 00:00+00'")
     ],
     ("task_type", "' '"),
+    ("claim_seq", "1000000000000000"),
     ("task_type", "'http_callback'"),
     ("task_type", "'ä €'"),
     ("task_type", "(SELECT string_agg(chr(33 + n * 7919 % 90), '') FROM generate_series(1, 1000) n)"),

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from at_worker.store.database import Database
 from at_worker.store.queue import Batch, Queue
@@ -88,6 +90,7 @@ def test_locked_rows_are_skipped(table: Table, queue: Queue) -> None:
 
 def test_the_next_due_instant_is_told_also_when_nothing_is_due(table: Table, queue: Queue) -> None:
     assert queue.claim(10, 0).next_due is None
+    queue.forget_lanes()
     table.sql("INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('a', now() + interval '100 s')")
     table.sql("INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('b', now() + interval '50 s')")
     table.insert("c")
@@ -113,12 +116,21 @@ def test_extreme_columns_of_one_row_do_not_disturb_the_others(table: Table, queu
     assert next(task for task in batch.tasks if task.id == tasks[0]).retry_delays == (0.0, 3.15e9, 2592000.0)
 
 
-def test_the_table_is_found_through_the_search_path(table: Table) -> None:
-    table.sql("CREATE SCHEMA jobs")
-    table.sql("ALTER TABLE scheduled_tasks SET SCHEMA jobs")
-    table.sql("SELECT set_config('search_path', 'jobs', false)")
+@pytest.mark.parametrize("schema", ["jobs", "100%s", 'od"d'])
+def test_the_table_is_found_through_the_search_path(table: Table, schema: str) -> None:
+    name = sql.Identifier(schema)
+    table.run(sql.SQL("CREATE SCHEMA {}").format(name))
+    table.run(sql.SQL("ALTER TABLE scheduled_tasks SET SCHEMA {}").format(name))
+    table.run(sql.SQL("SET search_path = {}").format(name))
+    here = sql.Identifier(str(conninfo_to_dict(table.dsn)["dbname"]))
+    table.run(sql.SQL("ALTER DATABASE {} SET search_path = {}").format(here, name))
     task = table.insert()
-    database = Database(table.settings(DATABASE_URL=f"{table.dsn}?options=-csearch_path%3Djobs"))
+    database = Database(table.settings())
     database.open()
     assert _ids(Queue(database, "w-1/boot", None).claim(10, 0)) == [task]
     database.close()
+
+
+def test_the_largest_fencing_token_does_not_stop_a_claim(table: Table, queue: Queue) -> None:
+    tasks = [table.insert(claim_seq=1000000000000000), table.insert()]
+    assert _ids(queue.claim(10, 0)) == tasks

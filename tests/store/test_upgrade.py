@@ -113,3 +113,14 @@ def test_what_the_program_added_to_the_table_stays(empty_dsn: str) -> None:
     with closing(upgraded_with(empty_dsn, VARIANTS["columns of its own"], ROWS, index)) as table:
         assert table.row(1)["Note"] == "-"
         assert "own" in ddl.shape(table.dsn)["indexes"]
+
+
+def test_a_deferred_trigger_does_not_forbid_an_upgrade_that_mends_rows(empty_dsn: str) -> None:
+    function = "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+    trigger = (
+        "CREATE CONSTRAINT TRIGGER look AFTER UPDATE ON scheduled_tasks DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION look()"
+    )
+    never = ddl.insert(task_type="'a'", execute_at="'infinity'")
+    with closing(upgraded_with(empty_dsn, PLAIN, never, function, trigger)) as table:
+        assert table.row(1)["execute_at"].year == 9999

@@ -34,6 +34,8 @@ BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL client_min_messages = warning;
 SET LOCAL lock_timeout = '30s';
 SET LOCAL statement_timeout = 0;
+-- A table cannot be altered while deferred triggers of others wait for the end of the transaction.
+SET CONSTRAINTS ALL IMMEDIATE;
 
 DO $create$
 DECLARE
@@ -362,12 +364,16 @@ END
 $trigger$;
 
 -- Wakes the workers for rows that are due within a minute; years of future rows cost nothing. The payload is
--- the second in which the row is due, so that a flood of rows is a handful of announcements.
+-- the second in which the row is due (0 where it is long past), its priority and its type: a flood of rows
+-- is a handful of announcements, and a worker knows where to look.
 CREATE OR REPLACE FUNCTION scheduled_tasks_announce() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS
 $announce$
 BEGIN
-    PERFORM pg_notify('scheduled_tasks', floor(extract(epoch FROM greatest(NEW.execute_at, now())))::bigint::text);
+    PERFORM pg_notify('scheduled_tasks', format('%s %s %s',
+        CASE WHEN NEW.execute_at < now() - interval '1 minute' THEN 0
+             ELSE floor(extract(epoch FROM NEW.execute_at))::bigint END,
+        NEW.priority, left(NEW.task_type, 200)));
     RETURN NULL;
 END
 $announce$;
@@ -409,6 +415,19 @@ COMMENT ON COLUMN scheduled_tasks.result IS 'What came back';
 COMMENT ON COLUMN scheduled_tasks.locked_by IS 'Worker of the last claim, as WORKER_ID/boot id';
 COMMENT ON COLUMN scheduled_tasks.started_at IS 'When the last claim started; exact once its attempt ended';
 COMMENT ON COLUMN scheduled_tasks.claim_seq IS 'Fencing token: one more at every claim';
+
+-- How late attempts started, in milliseconds, by type and hour. It counts the last attempt of each task.
+CREATE OR REPLACE VIEW scheduled_tasks_lateness AS
+SELECT task_type,
+       date_trunc('hour', started_at) AS hour,
+       count(*) AS tasks,
+       round(1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY late)::numeric, 2) AS p50_ms,
+       round(1000 * percentile_cont(0.99) WITHIN GROUP (ORDER BY late)::numeric, 2) AS p99_ms,
+       round(1000 * max(late)::numeric, 2) AS max_ms
+  FROM (SELECT task_type, started_at, extract(epoch FROM started_at - execute_at)::float8 AS late
+          FROM scheduled_tasks
+         WHERE status IN ('completed', 'failed') AND attempts > 0 AND started_at IS NOT NULL) AS started
+ GROUP BY task_type, date_trunc('hour', started_at);
 
 -- at-worker check reads the version from here.
 COMMENT ON TABLE scheduled_tasks IS 'at-worker schema 1: tasks that run at their time';

@@ -1,0 +1,134 @@
+"""Where settings come from: the environment, a dotenv file, files with secrets."""
+
+import difflib
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from at_worker.config.settings import Settings, Variable, variable_of, variables
+
+DOTENV_FILES = (Path(".env"), Path("/app/.env"))
+
+# Kubernetes and Docker tell each container where the others are.
+_INJECTED = re.compile(r"_SERVICE_HOST$|_PORT$|_PORT_")
+
+
+class ConfigError(Exception):
+    """Settings that cannot be used; the message lists every one of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(
+            "\n".join(["cannot start, these settings are wrong:", *(f"  {p}" for p in problems)])
+        )
+        self.problems = problems
+
+
+def load(environ: Mapping[str, str] = os.environ, dotenv_files: tuple[Path, ...] = DOTENV_FILES) -> Settings:
+    """Read the settings from the environment, else from the first dotenv file there is.
+
+    A secret `NAME` may come from the file that `NAME_FILE` names. Raises ConfigError with all problems.
+    """
+    sources = _sources(environ, dotenv_files)
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    given: set[str] = set()
+    for setting in fields(Settings):
+        variable = variable_of(setting)
+        if variable is None:
+            continue
+        try:
+            text = _given(variable, sources)
+            if text:
+                given.add(variable.name)
+            text = text or variable.default or _derived(variable.name, values)
+            values[setting.name] = variable.parse(text)
+        except ValueError as error:
+            problems.append(f"{variable.name}: {'its value ' if variable.secret else ''}{error}")
+    problems += _conflicts(values)
+    if problems:
+        raise ConfigError(problems)
+    return Settings(**values, given=frozenset(given))
+
+
+def unknown(
+    environ: Mapping[str, str] = os.environ, dotenv_files: tuple[Path, ...] = DOTENV_FILES
+) -> dict[str, str | None]:
+    """What looks like a setting of the worker and is none, with the nearest name that is: typing errors.
+
+    Names that orchestrators set for a service called worker are left out. Raises ConfigError.
+    """
+    known = [variable.name for variable in variables()]
+    known += [f"{variable.name}_FILE" for variable in variables() if variable.secret]
+    strange = {
+        name
+        for source in _sources(environ, dotenv_files)
+        for name in source
+        if name.startswith("WORKER_") and name not in known and not _INJECTED.search(name)
+    }
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in sorted(strange)}
+
+
+def _sources(environ: Mapping[str, str], dotenv_files: tuple[Path, ...]) -> list[Mapping[str, str | None]]:
+    """The environment, then the first dotenv file there is."""
+    for path in dotenv_files:
+        try:
+            if path.is_file():
+                return [environ, dotenv_values(path, interpolate=False)]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"{path} cannot be read: {error}"]) from None
+    return [environ]
+
+
+def _conflicts(values: Mapping[str, Any]) -> list[str]:
+    """Settings that are right one by one and wrong together; those that are wrong alone are missing here."""
+    host = values.get("smtp_host", "")
+    if values.get("smtp_tls") == "none" and values.get("smtp_user") and not _is_loopback(host):
+        return [f"SMTP_TLS: none would send the password of SMTP_USER in clear text to {host}"]
+    return []
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _given(variable: Variable, sources: list[Mapping[str, str | None]]) -> str:
+    for source in sources:
+        if text := (source.get(variable.name) or "").strip():
+            return text
+        path = (source.get(f"{variable.name}_FILE") or "").strip() if variable.secret else ""
+        if path:
+            return _from_file(variable.name, path)
+    return ""
+
+
+def _from_file(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        why = error.strerror or error
+    except UnicodeDecodeError:
+        why = "it is not UTF-8"
+    raise ValueError(f"cannot be read from {name}_FILE ({path}): {why}")
+
+
+def _derived(name: str, values: Mapping[str, Any]) -> str:
+    """Defaults that depend on the machine or on other settings."""
+    match name:
+        case "WORKER_ID":
+            return socket.gethostname()
+        case "SMTP_TLS":
+            return "tls" if values.get("smtp_port") == 465 else "starttls"
+        case "SMTP_FROM":
+            return f"at-worker@{socket.gethostname()}"
+        case _:
+            return ""

@@ -1,0 +1,86 @@
+"""The lanes of the queue, and up to where each has been worked off."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from at_worker.jsontext import Json
+
+
+class Lane(NamedTuple):
+    """The pending rows of one type and priority."""
+
+    task_type: str
+    priority: int
+
+
+class Place(NamedTuple):
+    """A place in a lane: `execute_at` in seconds since the epoch, and the id of a row of that instant."""
+
+    execute_at: float
+    id: int
+
+
+EVERYTHING = Place(float("-inf"), 0)
+
+
+class Lanes:
+    """Remembers lower bounds, so that a claim steps over the dead index entries before them.
+
+    Index entries of claimed rows stay until vacuum removes them, which an old snapshot (a long dump, a
+    forgotten transaction) can prevent for hours. What becomes pending behind a bound is announced and lowers
+    it. Every `interval` seconds the bounds are forgotten all the same: a row may have been locked, or
+    committed late without an announcement.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._bounds: dict[Lane, Place] | None = None
+        self._surveyed = float("-inf")
+        self._heard: dict[Lane, Place] = {}
+        self._forgotten = False
+
+    def begin(self, now: float) -> list[Mapping[str, Json]] | None:
+        """The lanes with their bounds for a claim at this monotonic instant; None: look at all there is."""
+        with self._lock:
+            self._heard, self._forgotten = {}, False
+            if self._bounds is None or now - self._surveyed >= self._interval:
+                self._bounds, self._surveyed = None, now
+                return None
+            return [_parameter(lane, bound) for lane, bound in self._bounds.items()]
+
+    def end(
+        self, found: Iterable[Lane], claimed: Iterable[tuple[Lane, Place]], exhausted: float | None
+    ) -> None:
+        """Note what a claim did: lanes it found, rows it took, and, if it took all, up to which instant."""
+        with self._lock:
+            bounds = dict.fromkeys(found, EVERYTHING) | (self._bounds or {})
+            if exhausted is not None:
+                bounds = dict.fromkeys(bounds, Place(exhausted, 0))
+            for lane, place in claimed:
+                bounds[lane] = max(bounds.get(lane, EVERYTHING), place)
+            # What was announced meanwhile may have come too late for this claim.
+            for lane, place in self._heard.items():
+                bounds[lane] = min(bounds.get(lane, place), place)
+            self._bounds = None if self._forgotten else bounds
+
+    def lower(self, lane: Lane, execute_at: float) -> None:
+        """A row of this lane became pending that is due then, in seconds since the epoch."""
+        place = Place(execute_at, 0)
+        with self._lock:
+            self._heard[lane] = min(place, self._heard.get(lane, place))
+            if self._bounds is not None and lane in self._bounds:
+                self._bounds[lane] = min(place, self._bounds[lane])
+            else:
+                self._bounds = None
+
+    def forget(self) -> None:
+        """Rows became pending anywhere."""
+        with self._lock:
+            self._forgotten, self._bounds = True, None
+
+
+def _parameter(lane: Lane, bound: Place) -> Mapping[str, Json]:
+    since = None if bound == EVERYTHING else bound.execute_at
+    return {"task_type": lane.task_type, "priority": lane.priority, "since": since, "after": bound.id}

@@ -1,0 +1,111 @@
+"""What is announced, and what the poller makes of it."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from at_worker.engine.listener import Listener
+from at_worker.engine.loop import Loop
+from at_worker.engine.poller import Announcement
+from at_worker.store.database import Database
+from at_worker.store.lanes import Lane
+from tests.engine.bench import PATIENCE, bench
+from tests.tables import Table
+
+
+class Heard:
+    """What a listener told, to wait for."""
+
+    def __init__(self) -> None:
+        self._told = threading.Condition()
+        self._all: list[Announcement] = []
+        self._connected = 0
+
+    def __call__(self, announcements: Sequence[Announcement]) -> None:
+        with self._told:
+            self._all += announcements
+            self._connected += not announcements
+            self._told.notify_all()
+
+    def wait_for(self, count: int) -> list[Announcement]:
+        with self._told:
+            assert self._told.wait_for(lambda: len(self._all) >= count, PATIENCE)
+            return list(self._all)
+
+    def wait_until_connected(self, times: int = 1) -> None:
+        with self._told:
+            assert self._told.wait_for(lambda: self._connected >= times, PATIENCE)
+
+
+@contextmanager
+def listening(table: Table) -> Iterator[Heard]:
+    heard = Heard()
+    with (
+        closing(Database(table.settings())) as database,
+        Listener(database, heard) as listener,
+        Loop("listener", listener.turn, lambda _: None, listener.interrupt),
+    ):
+        heard.wait_until_connected()
+        yield heard
+
+
+def _instant(table: Table, task: int) -> float:
+    return float(table.row(task)["execute_at"].timestamp() // 1)
+
+
+def test_a_row_that_is_due_within_a_minute_is_announced_with_its_lane(table: Table) -> None:
+    with listening(table) as heard:
+        task = table.insert("probe", priority=7)
+        assert heard.wait_for(1) == [Announcement(Lane("probe", 7), _instant(table, task))]
+
+
+def test_a_row_of_the_far_future_is_not_announced(table: Table) -> None:
+    with listening(table) as heard:
+        table.insert("future", execute_at="2999-01-01T00:00:00Z")
+        table.insert("near")
+        assert [announcement.lane.task_type for announcement in heard.wait_for(1)] == ["near"]
+
+
+def test_a_row_that_is_moved_near_is_announced(table: Table) -> None:
+    task = table.insert("probe", execute_at="2999-01-01T00:00:00Z")
+    with listening(table) as heard:
+        table.sql("UPDATE scheduled_tasks SET execute_at = now() WHERE id = %(id)s", id=task)
+        assert heard.wait_for(1)[0].lane == Lane("probe", 5)
+
+
+def test_a_row_that_is_run_again_is_announced_as_long_due(table: Table) -> None:
+    task = table.insert("a type of three words", status="failed", execute_at="2020-01-01T00:00:00Z")
+    with listening(table) as heard:
+        table.sql("UPDATE scheduled_tasks SET status = 'pending' WHERE id = %(id)s", id=task)
+        assert heard.wait_for(1) == [Announcement(Lane("a type of three words", 5), 0.0)]
+
+
+def test_a_connection_that_broke_is_made_anew_and_the_gap_is_told(table: Table) -> None:
+    with listening(table) as heard:
+        table.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        heard.wait_until_connected(times=2)
+        table.insert("probe")
+        assert heard.wait_for(1)
+
+
+def test_an_announced_row_is_claimed_at_once_and_its_instant_planned(table: Table) -> None:
+    with bench(table, WORKER_POLLING_INTERVAL="30") as worker:
+        assert worker.poller.turn() > 29
+        task = table.insert()
+        worker.poller.heard([Announcement(Lane("probe", 5), _instant(table, task))])
+        worker.poller.turn()
+        worker.settle()
+        assert table.row(task)["status"] == "completed"
+        (later,) = table.sql("SELECT extract(epoch FROM now() + interval '20 s')::float8 AS instant")
+        worker.poller.heard([Announcement(Lane("probe", 5), later["instant"])])
+        assert 19 < worker.poller.turn() < 20
+
+
+def test_types_of_other_workers_wake_nobody(table: Table) -> None:
+    with bench(table, WORKER_POLLING_INTERVAL="30", WORKER_TASK_TYPES="probe") as worker:
+        worker.poller.turn()
+        worker.poller.heard([Announcement(Lane("other", 5), 0.0)])
+        assert worker.poller.turn() > 28
