@@ -30,7 +30,8 @@ INSERT INTO scheduled_tasks (task_type, status, attempts, error_message, execute
     ('email',         'failed',     5, 'HTTP 503', now() - interval '100 days', now() - interval '100 days');
 INSERT INTO scheduled_tasks (task_type, status, payload)
 SELECT 'http_callback', 'failed', '{"url": "https://example.org/paid"}' FROM generate_series(1, 2);
-UPDATE scheduled_tasks SET started_at = execute_at, updated_at = updated_at + interval '1 us' WHERE attempts > 0;
+UPDATE scheduled_tasks SET started_at = execute_at, updated_at = updated_at + interval '1 us'
+ WHERE attempts > 0;
 """
 
 
