@@ -1,10 +1,10 @@
 """The composition root: builds a worker from its settings; the nesting of the `with` is its life cycle."""
 
 import logging
+import socket
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from at_worker.config import LISTEN_OFF, Settings
@@ -16,16 +16,15 @@ from at_worker.engine.leases import Leases
 from at_worker.engine.listener import Listener
 from at_worker.engine.loop import Loop, running
 from at_worker.engine.outage import Outage
+from at_worker.engine.parent import Parent
 from at_worker.engine.poller import Poller
-from at_worker.engine.probes import Probes
 from at_worker.engine.runner import Runner
 from at_worker.engine.settler import Settler
 from at_worker.engine.stop import EXIT_NO_THREADS, Stop
 from at_worker.engine.watchdog import Watchdog
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
-from at_worker.store.admin import init_db, is_current
-from at_worker.store.database import Away, Database, Refused, Unavailable, Unusable
+from at_worker.store.database import Database
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery
 
@@ -33,54 +32,32 @@ logger = logging.getLogger(__name__)
 
 # Writing the last results is granted this much, even where the grace is used up.
 LAST_WRITE = 1.5
+# Beyond the grace, for a worker whose parent is gone.
+LAST_CALL = 15.0
 LONGEST_CLAIM = 10.0
 
 
-def run(settings: Settings, *, init: bool = False) -> int:
-    """Run a worker until a signal ends it; `init` applies the schema first, where it is not there yet.
+def run(settings: Settings, boot_id: str, line: socket.socket) -> int:
+    """Run a worker until its parent at the other end of `line`, or a signal, ends it.
 
     Returns the exit code. Threads that never return may be left over.
     """
     stop = Stop()
-    with stop.installed():
-        if not init or _initialised(settings, stop):
-            with worker(settings, stop):
+    with stop.installed(), Parent(line, stop, settings.shutdown_timeout + LAST_CALL) as parent:
+        if not stop.wait(0):
+            with worker(settings, boot_id, stop, parent):
                 stop.wait()
-                stop.tell()
+                if stop.reason:  # of signals the parent tells
+                    stop.tell()
     return stop.exit_code
 
 
-def _initialised(settings: Settings, stop: Stop) -> bool:
-    """Wait for the database and apply the schema; False where the worker is to end instead."""
-    outage = Outage()
-    database = Database(settings)
-    while True:
-        try:
-            if not is_current(database):
-                init_db(database)
-            return True
-        except Away as error:
-            outage.observe(error)
-        except Unavailable as error:
-            logger.warning("The table cannot be made yet: %s", error)
-        except (Refused, Unusable) as error:
-            stop.unusable(error)
-        if stop.wait(1.0):
-            stop.tell()
-            return False
-
-
 @contextmanager
-def worker(settings: Settings, stop: Stop) -> Iterator[None]:
+def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iterator[None]:
     """A worker at work. What is entered last ends first: claims, then tasks, then what those need."""
     outage = Outage()
     database = Database(settings, outage.observe)
-    queue = Queue(
-        database,
-        f"{settings.worker_id}/{uuid.uuid4().hex[:12]}",
-        settings.task_types,
-        settings.polling_interval,
-    )
+    queue = Queue(database, f"{settings.worker_id}/{boot_id}", settings.task_types, settings.polling_interval)
     recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
     leases = Leases()
 
@@ -120,9 +97,9 @@ def worker(settings: Settings, stop: Stop) -> Iterator[None]:
         cleaner.restored = lambda: poller.due_in(0.0)
         poller.wake = polling.wake
         runner.freed = poller.thread_freed
+        parent.unready = lambda: _unready(outage, poller)
         with (
             _open(database),
-            _probes(settings, lambda: _unready(outage, poller)),
             running(
                 settling,
                 Loop("heartbeat", heartbeat.turn, stop.unusable),
@@ -187,14 +164,6 @@ def _grace(runner: Runner, countdown: Countdown, execution: Execution, grace: fl
                 if execution.end(running, Retry("interrupted by the shutdown of its worker, may have run"))
             ]
             logger.warning("Interrupted after %g s of grace: tasks %s", grace, interrupted)
-
-
-def _probes(settings: Settings, unready: Callable[[], str | None]) -> AbstractContextManager[object]:
-    if not settings.metrics_port:
-        return nullcontext()
-    return Probes(
-        settings.metrics_host, settings.metrics_port, {"/healthz": lambda: None, "/readyz": unready}
-    )
 
 
 def _unready(outage: Outage, poller: Poller) -> str | None:

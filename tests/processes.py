@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from at_worker.config import variables
@@ -15,7 +15,7 @@ PATIENCE = 20.0
 
 
 class Worker:
-    """A running worker; its log lines are kept as they come."""
+    """A running worker: the parent and its worker processes; log lines are kept as they come."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -49,8 +49,32 @@ class Worker:
             raise AssertionError(f"{text!r} came {len(found)} of {times} times in this log:\n{self.log}")
         return found[times - 1]
 
+    def signal_workers(self, number: signal.Signals) -> None:
+        """To every worker process."""
+        for pid in self.processes().values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def signal(self, number: signal.Signals) -> None:
+        """To the parent."""
         self._process.send_signal(number)
+
+    def processes(self) -> dict[str, int]:
+        """The process ids of the worker processes that run now, by boot id."""
+        children = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        found = {}
+        for pid in (int(word) for file in children for word in _read(file).split()):
+            arguments = _read(Path(f"/proc/{pid}/cmdline")).split("\0")
+            if "worker" in arguments:
+                found[arguments[arguments.index("worker") + 1]] = pid
+        return found
+
+    def kill(self) -> int:
+        """Kill the parent and all worker processes, as if the machine was gone; returns the exit code."""
+        self.signal(signal.SIGSTOP)  # starts no others meanwhile
+        self.signal_workers(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+        return self.wait()
 
     def wait(self) -> int:
         """The exit code, once the process has ended and its log is complete."""
@@ -68,9 +92,7 @@ class Worker:
 
     def end(self) -> None:
         """Leave nothing behind, whatever state it is in."""
-        self._process.kill()
-        self._process.wait()
-        self._thread.join()
+        self.kill()
 
     def _read(self) -> None:
         assert self._process.stderr is not None
@@ -82,6 +104,14 @@ class Worker:
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+
+def _read(path: Path) -> str:
+    """The text of a file in /proc; empty where its process is gone."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 @contextmanager

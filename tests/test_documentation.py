@@ -22,6 +22,7 @@ from tests.readme import README, ROOT, quoted, rows, section
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SOURCE = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "at_worker").rglob("*.py")))
+COMMANDS = [name for name, command in main.commands.items() if not command.hidden]
 COMMAND_LINES = re.findall(r"(?:`|^)at-worker((?: (?:--)?[a-z][a-z-]*)*)(?:`|$)", README, re.MULTILINE)
 
 
@@ -87,12 +88,12 @@ def test_every_command_in_the_readme_exists(line: str) -> None:
     assert set(words) <= options
 
 
-@pytest.mark.parametrize("name", list(main.commands))
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_in_the_readme(name: str) -> None:
     assert any(line.split()[:1] == [name] for line in COMMAND_LINES)
 
 
-@pytest.mark.parametrize("name", ["", *main.commands])
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_help_of_every_command_holds_an_example(name: str) -> None:
     output = CliRunner().invoke(main, [*filter(None, [name]), "--help"]).output
     assert re.search(rf"^ *Examples?:\n +(.* )?at-worker( {name})?$", output, re.MULTILINE), output
@@ -117,6 +118,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
         stop.EXIT_NO_THREADS,
         128 + signal.SIGINT,
         128 + signal.SIGTERM,
+        128 + signal.SIGKILL,
     }
 
 
@@ -141,7 +143,9 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 
 def test_every_module_on_the_way_of_a_task_exists() -> None:
-    modules = re.findall(r"^[ |]*(\S+\.py)|(engine/\S+\.py)", section("## The way of one task"), re.MULTILINE)
+    modules = re.findall(
+        r"^[ |]*(\S+\.py)|((?:engine|supervisor)/\S+\.py)", section("## The way of one task"), re.MULTILINE
+    )
     assert modules
     for names in modules:
         assert (ROOT / "at_worker" / "".join(names)).exists()

@@ -7,6 +7,7 @@ from at_worker.cli.check import check
 from at_worker.cli.demo import demo
 from at_worker.cli.init_db import init_db
 from at_worker.cli.run import run
+from at_worker.cli.worker import worker
 
 __all__ = ["main"]
 
@@ -18,7 +19,7 @@ Example:
 Settings come from the environment, else from .env, else from /app/.env; .env.example lists them all.
 \b
 Exit codes: 0 all is well, 1 a check found something wrong, 2 a wrong setting or argument,
-3 the database refuses (login, schema), 4 no thread is left that can be trusted.
+3 the database refuses (login, schema), 4 no thread is left that can be trusted, 128 + N ended by signal N.
 """
 
 
@@ -36,5 +37,5 @@ def main(context: click.Context) -> None:
         context.invoke(run)
 
 
-for command in (run, init_db, check, demo):
+for command in (run, worker, init_db, check, demo):
     main.add_command(command)

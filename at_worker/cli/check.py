@@ -8,18 +8,12 @@ import click
 
 from at_worker.cli.errors import CheckFailed, explained, settings
 from at_worker.engine.execution import parse_payload
-from at_worker.executors.email import Email
-from at_worker.executors.rabbitmq import RabbitMQ
-from at_worker.executors.registry import executors
 from at_worker.plugin import AnyExecutor, InvalidPayload
 from at_worker.store import admin, inspect
 from at_worker.store.database import Database, Refused, Unavailable, Unusable
 from at_worker.text import one_line
 
 LISTED = 50
-
-SERVERS: dict[str, type[RabbitMQ | Email]] = {"RABBITMQ_URL": RabbitMQ, "SMTP_HOST": Email}
-
 
 EXAMPLE = """
 \b
@@ -35,11 +29,17 @@ def check() -> None:
     The broker and the mail server are tried where RABBITMQ_URL and SMTP_HOST are set. Nothing is sent and
     nothing is changed. The exit code is 1 where something is wrong.
     """
+    # The other commands, and so the parent of the workers, do without the libraries of the executors.
+    from at_worker.executors.email import Email  # noqa: PLC0415 - see above
+    from at_worker.executors.rabbitmq import RabbitMQ  # noqa: PLC0415 - see above
+    from at_worker.executors.registry import executors  # noqa: PLC0415 - see above
+
+    servers: dict[str, type[RabbitMQ | Email]] = {"RABBITMQ_URL": RabbitMQ, "SMTP_HOST": Email}
     given = settings()
     with explained(), executors(given) as known:
         database = Database(given)
         fine = reachable = _try("database", lambda: _reach(database, deletes=given.retention is not None))
-        for variable, kind in SERVERS.items():
+        for variable, kind in servers.items():
             if variable not in given.given:
                 click.echo(f"--    {kind.__name__}: {variable} is not set, not tried")
                 continue

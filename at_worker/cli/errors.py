@@ -8,7 +8,7 @@ import click
 
 from at_worker.config import ConfigError, Settings, load, unknown
 from at_worker.embedded import EmbeddedError
-from at_worker.engine.stop import EXIT_DATABASE
+from at_worker.engine.stop import EXIT_DATABASE, EXIT_SETTINGS
 from at_worker.log import configure
 from at_worker.store.database import Refused, Unavailable, Unusable
 
@@ -24,7 +24,7 @@ class CheckFailed(click.ClickException):
 class WrongSettings(click.ClickException):
     """Settings that cannot be used."""
 
-    exit_code = 2
+    exit_code = EXIT_SETTINGS
 
 
 class DatabaseRefuses(click.ClickException):
@@ -33,14 +33,17 @@ class DatabaseRefuses(click.ClickException):
     exit_code = EXIT_DATABASE
 
 
-def settings() -> Settings:
-    """Load the settings and begin to log as they say. Raises WrongSettings."""
+def settings(*, warn: bool = True) -> Settings:
+    """Load the settings and begin to log as they say. Raises WrongSettings.
+
+    `warn` is False where another process has warned of typing mistakes.
+    """
     try:
         loaded = load()
     except ConfigError as error:
         raise WrongSettings(str(error)) from None
     configure(loaded.log_level, loaded.log_format)
-    for name, nearest in unknown().items():
+    for name, nearest in unknown().items() if warn else ():
         logger.warning("%s is no setting%s", name, f"; did you mean {nearest}?" if nearest else "")
     return loaded
 

@@ -78,25 +78,14 @@ class Cleaner:
                 for found in stuck:
                     suspects[found.task.claim] = self._suspects.get(found.task.claim, now)
                 dead = [found for found in stuck if now - suspects[found.task.claim] >= CATCH_UP]
-                ends = _settled(session, [(found, self._end(found)) for found in dead])
-            for found, settlement in ends:
+                ends = give_back(session, dead, _reason, self._default_delays)
+            for settlement in ends:
                 counts[settlement.status] += 1
-                _tell(found, settlement)
+                tell(settlement)
             more = len(stuck) == BATCH
             after = stuck[-1].task.id if stuck else after
         self._suspects = suspects
         return counts[Status.PENDING], counts[Status.FAILED]
-
-    def _end(self, found: Stuck) -> Settlement:
-        holder = f"worker {found.locked_by}" if found.locked_by else "an unknown worker"
-        reason = f"lost: {holder} gave no heartbeat for {found.silence:.0f} s, may have run"
-        return resolve_lost(
-            found.task,
-            reason,
-            again=found.lost_before,
-            now=time.monotonic(),
-            default_delays=self._default_delays,
-        )
 
     def _expire(self) -> int:
         count = 0
@@ -120,27 +109,47 @@ class Cleaner:
         return count
 
 
-Ends = list[tuple[Stuck, Settlement]]
+def give_back(
+    session: Session, lost: Sequence[Stuck], reason: Callable[[Stuck], str], default_delays: Sequence[float]
+) -> list[Settlement]:
+    """Settle the lost attempts of dead workers, in the transaction that holds their rows locked."""
+    ends = [
+        resolve_lost(
+            found.task,
+            reason(found),
+            again=found.lost_before,
+            now=time.monotonic(),
+            default_delays=default_delays,
+        )
+        for found in lost
+    ]
+    return _settled(session, ends)
 
 
-def _settled(session: Session, ends: Ends) -> Ends:
+def _settled(session: Session, ends: list[Settlement]) -> list[Settlement]:
     """Write the ends of tasks, those that PostgreSQL does not refuse; return what was written."""
     if not ends:
         return []
     try:
         with session.transaction():
-            settle(session, [settlement for _, settlement in ends])
+            settle(session, ends)
     except Refused as error:
         if len(ends) == 1:
-            logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", ends[0][0].task.id, error)  # noqa: TRY400
+            logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", ends[0].claim.id, error)  # noqa: TRY400
             return []
         # A rule of the users' own concerns one row; it must not keep the others.
         return [written for end in ends for written in _settled(session, [end])]
     return ends
 
 
-def _tell(found: Stuck, settlement: Settlement) -> None:
+def _reason(found: Stuck) -> str:
+    holder = f"worker {found.locked_by}" if found.locked_by else "an unknown worker"
+    return f"lost: {holder} gave no heartbeat for {found.silence:.0f} s, may have run"
+
+
+def tell(settlement: Settlement) -> None:
+    """Log what became of a lost task."""
     if settlement.status is Status.PENDING:
-        logger.warning("[Cleaner] Restored stuck task %d (%s)", found.task.id, settlement.error)
+        logger.warning("[Cleaner] Restored stuck task %d (%s)", settlement.claim.id, settlement.error)
     else:
-        logger.warning("[Cleaner] Marked task %d as failed (%s)", found.task.id, settlement.error)
+        logger.warning("[Cleaner] Marked task %d as failed (%s)", settlement.claim.id, settlement.error)

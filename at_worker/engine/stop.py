@@ -1,15 +1,16 @@
-"""Why and when a worker ends."""
+"""Why and when a process of ours ends."""
 
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
 
 EXIT_OK = 0
+EXIT_SETTINGS = 2
 EXIT_DATABASE = 3
 EXIT_NO_THREADS = 4
 
@@ -18,38 +19,48 @@ _NO_SIGNAL = b"\0"
 
 
 class Stop:
-    """Ends a worker: by a signal, or for something that waiting cannot mend."""
+    """Ends a worker or its parent: by a signal, or for something that waiting cannot mend.
 
-    def __init__(self) -> None:
+    A second signal ends the process at once; `last_act` comes before that.
+    """
+
+    def __init__(self, last_act: Callable[[], None] = lambda: None) -> None:
+        self._last_act = last_act
         self._ended = threading.Event()
         self._signal_name = ""
         self.exit_code = EXIT_OK
         self.reason = ""
 
     def fail(self, exit_code: int, reason: str) -> None:
-        """End the worker with this exit code and one line in the log; the first reason counts."""
+        """End the process with this exit code and one line in the log; the first reason counts."""
         if not self.reason:
             self.exit_code, self.reason = exit_code, reason
         self._ended.set()
 
+    def end(self, exit_code: int = EXIT_OK) -> None:
+        """End the process without a word: another one tells why."""
+        if not self.reason:
+            self.exit_code = exit_code
+        self._ended.set()
+
     def unusable(self, error: Exception) -> None:
-        """End the worker: its database refuses it."""
+        """End the process: its database refuses it."""
         self.fail(EXIT_DATABASE, str(error))
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the worker is to end; False where that did not come within `seconds`."""
+        """Wait until the process is to end; False where that did not come within `seconds`."""
         return self._ended.wait(seconds)
 
     def tell(self) -> None:
-        """Log why the worker ends."""
+        """Log why the process ends, where that is known here."""
         if self.reason:
             logger.error(self.reason)
-        else:
+        elif self._signal_name:
             logger.info("Received signal %s, initiating graceful shutdown...", self._signal_name)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Listen to SIGTERM and SIGINT; a second one ends the process at once."""
+        """Listen to SIGTERM and SIGINT."""
         readable, writable = os.pipe()
         os.set_blocking(writable, False)
         listener = threading.Thread(target=self._listen, args=[readable], name="signals", daemon=True)
@@ -74,6 +85,7 @@ class Stop:
             if heard[0] not in _SIGNALS:
                 continue  # of a plug-in's own handler
             if self._signal_name:
+                self._last_act()
                 os._exit(128 + heard[0])
             self._signal_name = _SIGNALS[signal.Signals(heard[0])]
             self._ended.set()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from at_worker.store.clock import Clock
-from at_worker.store.database import Database, Session
+from at_worker.store.database import Database, Row, Session
 from at_worker.store.rows import EXPIRED, TASK, TASK_WIDTH, task
 from at_worker.task import Task
 
@@ -21,17 +21,28 @@ class Stuck:
     lost_before: bool
 
 
-STUCK = """
-SELECT {task},
+LOST = """
+        {task},
         extract(epoch FROM clock_timestamp())::float8, t.locked_by,
         extract(epoch FROM now() - t.updated_at)::float8,
-        coalesce(t.error_message LIKE 'lost:%%', false)
+        coalesce(t.error_message LIKE 'lost:%%', false)""".replace("{task}", TASK)
+
+STUCK = """
+SELECT {lost}
   FROM {tasks} t
  WHERE t.status = 'processing' AND t.id > %(after)s
    AND t.updated_at < now() - %(timeout)s * interval '1 second'
    AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
  ORDER BY t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-""".replace("{task}", TASK)
+""".replace("{lost}", LOST)
+
+# The holder's name carries the boot id, so that the fence is as good as claim_seq.
+HELD_BY = """
+SELECT {lost}
+  FROM {tasks} t
+ WHERE t.status = 'processing' AND t.locked_by = %(holder)s
+ ORDER BY t.id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+""".replace("{lost}", LOST)
 
 NEXT_STUCK = """
 SELECT extract(epoch FROM min(t.updated_at) - now())::float8 + %(timeout)s
@@ -82,14 +93,22 @@ class Recovery:
     def stuck(self, after: int, limit: int) -> Iterator[tuple[Session, list[Stuck]]]:
         """Hold stuck tasks from id `after` on locked: the caller settles them in the same transaction."""
         with self._database.session() as session, session.transaction():
-            rows = session.rows(STUCK, {**self._scope, "after": after, "limit": limit})
-            now = time.monotonic()
-            if rows:
-                self._clock.observe(rows[0][TASK_WIDTH], now)
             yield (
                 session,
-                [Stuck(task(row[:TASK_WIDTH], self._clock, now), *row[TASK_WIDTH + 1 :]) for row in rows],
+                self._found(session.rows(STUCK, {**self._scope, "after": after, "limit": limit})),
             )
+
+    @contextmanager
+    def held_by(self, holder: str, limit: int) -> Iterator[tuple[Session, list[Stuck]]]:
+        """The same for the claims of a dead worker, of whatever type; on a connection made for it."""
+        with self._database.direct() as session, session.transaction():
+            yield session, self._found(session.rows(HELD_BY, {"holder": holder, "limit": limit}))
+
+    def _found(self, rows: list[Row]) -> list[Stuck]:
+        now = time.monotonic()
+        if rows:
+            self._clock.observe(rows[0][TASK_WIDTH], now)
+        return [Stuck(task(row[:TASK_WIDTH], self._clock, now), *row[TASK_WIDTH + 1 :]) for row in rows]
 
     def next_stuck(self) -> float | None:
         """Seconds until the oldest heartbeat of all claimed tasks runs out, or None where there are none."""

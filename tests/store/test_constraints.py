@@ -141,7 +141,7 @@ def test_all_that_is_accepted_can_be_found_stuck(table: Table) -> None:
     table.sql("UPDATE scheduled_tasks SET status = 'processing', updated_at = '2020-01-01'")
     with closing(Database(table.settings())) as database:
         database.open()
-        with Recovery(database, 5, None).stuck(len(tasks)) as (_, stuck):
+        with Recovery(database, 5, None).stuck(0, len(tasks)) as (_, stuck):
             assert {found.task.claim.id for found in stuck} == tasks
 
 

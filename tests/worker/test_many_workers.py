@@ -74,8 +74,7 @@ def test_a_killed_worker_loses_nothing(table: Table, endpoint: Endpoint, tmp_pat
             others = [table.insert("http_callback", {"url": f"{endpoint.url}/"}) for _ in range(20)]
             for task in others:
                 table.wait(task, "completed")
-            killed.signal(signal.SIGKILL)
-            assert killed.wait() == -signal.SIGKILL
+            assert killed.kill() == -signal.SIGKILL
             endpoint.release()
             for task in held:
                 done = table.wait(task, "completed")
@@ -92,14 +91,14 @@ def test_a_worker_that_was_paused_and_wakes_up_late_changes_nothing(
     task = table.insert("http_callback", {"url": f"{endpoint.url}/hold"})
     with worker(table.dsn, tmp_path, WORKER_ID="w-1") as paused:
         endpoint.wait_for(1)
-        paused.signal(signal.SIGSTOP)
+        paused.signal_workers(signal.SIGSTOP)
         endpoint.release()
         table.age(task, 3600)
         with worker(table.dsn, tmp_path, WORKER_ID="w-2", WORKER_POLLING_INTERVAL="0.2") as other:
             done = table.wait(task, "completed")
             assert other.stop() == 0
-        paused.signal(signal.SIGCONT)
-        paused.wait_for_line(f"Task {task} was changed or given away while it ")
+        paused.signal_workers(signal.SIGCONT)
+        paused.wait_for_line(f"Task {task} was changed")
         assert paused.stop() == 0
     assert table.row(task) == done
     assert (done["attempts"], done["claim_seq"]) == (2, 2)

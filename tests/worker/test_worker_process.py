@@ -136,7 +136,7 @@ def test_a_task_that_is_cancelled_while_it_runs_stays_cancelled(
         endpoint.wait_for(1)
         table.sql("UPDATE scheduled_tasks SET status = 'cancelled'")
         endpoint.release()
-        process.wait_for_line(f"Task {task} was changed or given away while it ran")
+        process.wait_for_line(f"Task {task} was changed, given away or written already")
         assert process.stop() == 0
     row = table.row(task)
     assert (row["status"], row["attempts"], row["result"]) == ("cancelled", 0, None)

@@ -1,0 +1,64 @@
+"""The parent process, as its worker sees it: a socket that asks, and whose end is the end of the parent."""
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from at_worker.config import ConfigError
+from at_worker.engine.stop import EXIT_OK, Stop
+
+# Every message is one packet.
+LARGEST_MESSAGE = 65536
+STOP = b"stop"
+UNASKED = 0
+# Nobody is left to read it.
+EXIT_ORPHANED = 1
+
+
+class Parent:
+    """Answers the parent; ends the worker when the parent says so, or is gone, even by SIGKILL.
+
+    A question is a number, which the answer repeats: the parent may have given up waiting meanwhile. Settings
+    that cannot be used are told unasked, so that people read of them once, however many processes there are.
+    A worker that has not ended `patience` seconds after its parent (a plug-in may hang) ends at once.
+    """
+
+    def __init__(self, line: socket.socket, stop: Stop, patience: float) -> None:
+        self._line = line
+        self._stop = stop
+        self._patience = patience
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="parent", daemon=True)
+        self.unready: Callable[[], str | None] = lambda: "it is starting"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        with suppress(OSError):  # the parent is gone
+            if isinstance(error, ConfigError):
+                self._line.send(json.dumps([UNASKED, error.problems]).encode())
+            self._line.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._line.close()
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # the parent died with an answer unread
+            while message := self._line.recv(LARGEST_MESSAGE):
+                if message == STOP:
+                    self._stop.end()
+                else:
+                    self._line.send(json.dumps([int(message), self.unready()]).encode())
+        if not self._closing.is_set():
+            self._stop.fail(EXIT_OK, "The parent process is gone, initiating graceful shutdown...")
+            if not self._closing.wait(self._patience):
+                os._exit(EXIT_ORPHANED)
