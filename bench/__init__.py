@@ -1,0 +1,1 @@
+"""at-worker beside its peers, measured in one run: `make bench`."""

@@ -1,0 +1,108 @@
+"""The servers of a run: one PostgreSQL and one RabbitMQ for all, and a fresh place for each trial."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from at_worker import embedded
+from at_worker.store import admin
+from bench import marks
+from tests.servers.rabbitmq import broker
+from tests.servers.rabbitmq_fetch import NoBroker
+from tests.tables import dsn_of
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one trial happens: a database of its own, a queue name of its own, a directory, the marks."""
+
+    name: str
+    dsn: str
+    amqp_url: str
+    directory: Path
+    marks: marks.Marks
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What worker and producer processes are told."""
+        return {
+            "BENCH_DSN": self.dsn,
+            "BENCH_AMQP_URL": self.amqp_url,
+            "BENCH_QUEUE": self.name,
+            marks.VARIABLE: str(self.directory / "marks"),
+        }
+
+
+class Arena:
+    """The servers, started once; a missing broker costs only the trials that need one."""
+
+    def __init__(self, server_dsn: str, amqp_url: str, no_broker: str | None, directory: Path) -> None:
+        self.server_dsn = server_dsn
+        self.amqp_url = amqp_url
+        self.no_broker = no_broker
+        self.directory = directory
+        self._admin = psycopg.connect(server_dsn, autocommit=True)
+
+    def scalar(self, query: sql.SQL | sql.Composed) -> object:
+        """One value, asked outside of the databases of the trials."""
+        row = self._admin.execute(query).fetchone()
+        return row[0] if row else None
+
+    @property
+    def postgres_version(self) -> str:
+        return str(self._admin.info.parameter_status("server_version"))
+
+    @contextmanager
+    def database(self, *, schema: bool = False) -> Iterator[str]:
+        """The address of a fresh database, with at-worker's table if `schema` says so."""
+        name = f"bench_{secrets.token_hex(4)}"
+        self._admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            dsn = dsn_of(self.server_dsn, name)
+            if schema:
+                with psycopg.connect(dsn, autocommit=True) as connection:
+                    connection.execute(admin.ddl().encode())
+            yield dsn
+        finally:
+            self._admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    @contextmanager
+    def place(self, slots: int) -> Iterator[Place]:
+        """A fresh place whose marks have room for so many tasks."""
+        with self.database() as dsn:
+            name = dsn.rpartition("/")[2]
+            directory = self.directory / name
+            directory.mkdir()
+            shared = marks.create(directory / "marks", slots)
+            yield Place(name, dsn, self.amqp_url, directory, shared)
+
+    def settle_down(self) -> None:
+        """Write what earlier trials left in memory now, and not during the next one."""
+        self._admin.execute("CHECKPOINT")
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+@contextmanager
+def open_arena(directory: Path, dsn: str | None) -> Iterator[Arena]:
+    """The servers of a run; PostgreSQL is embedded unless `dsn` names one."""
+    with ExitStack() as stack:
+        server = dsn or stack.enter_context(embedded.serve(directory / "postgres"))
+        amqp_url, no_broker = "", None
+        try:
+            amqp_url = stack.enter_context(broker()).url
+        except NoBroker as error:
+            no_broker = str(error)
+        arena = Arena(server, amqp_url, no_broker, directory)
+        stack.callback(arena.close)
+        yield arena

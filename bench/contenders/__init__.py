@@ -1,0 +1,1 @@
+"""Who is measured: at-worker and its peers, each with its defaults and with its documented tuning."""

@@ -1,0 +1,103 @@
+"""Lateness of tasks scheduled ahead at two rates, and the latency of tasks inserted as due now."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from bench.arena import Arena
+from bench.contenders.contender import Contender
+from bench.contenders.everyone import EVERYONE
+from bench.enqueue import Enqueuer, enqueuer
+from bench.marks import Times
+from bench.measure import Measure, Metric, Sample, Trial, curve, spread
+from bench.plan import Plan
+from bench.waiting import WARM_UPS, until_ready, until_started
+
+RATES = (50, 1000)
+HEADSTART = 1.5  # seconds between the end of the enqueueing, as expected, and the first instant
+GAPS = (0.02, 0.06)  # seconds between two inserts that are due now
+
+MILLISECONDS = 1000.0
+
+
+class TooLate(RuntimeError):
+    """The tasks were not enqueued before the first was due."""
+
+
+def schedule(producer: Enqueuer, first: int, count: int, rate: float, puts: float) -> Times:
+    """Enqueue tasks ahead at even distances; return their instants."""
+    start = time.time() + HEADSTART + count / puts
+    due = start + np.arange(count) / rate
+    producer.schedule(first, due.tolist())
+    if time.time() > start:
+        raise TooLate(f"{count} tasks took {time.time() - start + HEADSTART:.1f} s to enqueue")
+    return due
+
+
+def punctuality(arena: Arena, plan: Plan, contender: Contender) -> Sample:
+    """One life of a worker: tasks at both rates, then some that are due now."""
+    counts = [round(plan.lateness_seconds * rate) for rate in RATES]
+    values: dict[str, float] = {}
+    curves = {}
+    with (
+        arena.place(WARM_UPS + sum(counts) + plan.due_now_tasks) as place,
+        enqueuer(contender, place) as producer,
+    ):
+        producer.prepare()
+        arena.settle_down()
+        with contender.run(place) as workers:
+            until_ready(place, workers, producer)
+            first = WARM_UPS
+            for rate, count in zip(RATES, counts, strict=True):
+                due = schedule(producer, first, count, rate, contender.puts)
+                until_started(place, workers, first, count)
+                late = (place.marks.times(first, count) - due) * MILLISECONDS
+                values |= {f"{key}@{rate}": value for key, value in spread(late).items()}
+                values[f"early@{rate}"] = float((late < 0).sum())
+                curves[f"lateness@{rate}"] = curve(late)
+                first += count
+            chance = random.Random(1)  # noqa: S311 - the same gaps for all
+            calls = np.array(
+                producer.trickle(first, [chance.uniform(*GAPS) for _ in range(plan.due_now_tasks)])
+            )
+            until_started(place, workers, first, plan.due_now_tasks)
+            began = place.marks.times(first, plan.due_now_tasks)
+            latency, after_commit = ((began - instants) * MILLISECONDS for instants in calls.T)
+    values |= {f"{key}@now": value for key, value in spread(latency).items()}
+    values |= {f"{key}@commit": value for key, value in spread(after_commit).items()}
+    curves["latency@now"] = curve(latency)
+    return Sample(values, curves)
+
+
+@contextmanager
+def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
+    """Every contender."""
+    yield [
+        Trial(one.label, one.settings, partial(punctuality, arena, plan, one), one.unavailable(arena))
+        for one in plan.contenders(EVERYONE)
+    ]
+
+
+MEASURE = Measure(
+    "lateness",
+    "Lateness of tasks scheduled ahead, and latency of tasks due now",
+    "Start of the handler minus the scheduled instant, by one machine's clock, in milliseconds, at 50 and at "
+    "1,000 tasks a second, all enqueued ahead while the worker runs. *Now*: tasks due at once, enqueued one "
+    "at a time; from just before the call to the start of the handler, and from the return of the call.",
+    (
+        *(
+            Metric(f"{key}@{rate}", f"{key} at {rate}/s", "lower", 2)
+            for rate in RATES
+            for key in ("p50", "p99", "max")
+        ),
+        *(Metric(f"early@{rate}", f"early at {rate}/s", "lower") for rate in RATES),
+        *(Metric(f"{key}@now", f"{key} now", "lower", 2) for key in ("p50", "p99", "max")),
+        *(Metric(f"{key}@commit", f"{key} now, from the return", "lower", 2) for key in ("p50", "p99")),
+    ),
+    trials,
+    most_rounds=2,
+)

@@ -1,0 +1,82 @@
+"""Memory over a long drain."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import psycopg
+
+from bench.arena import Arena
+from bench.contenders import at_worker
+from bench.contenders.contender import Contender
+from bench.enqueue import enqueuer
+from bench.measure import Measure, Metric, Sample, Trial, rate
+from bench.plan import Plan
+from bench.processes import check
+from bench.procfs import resident
+from bench.waiting import STALL, Stalled
+
+STEP = 0.25  # seconds between two looks
+INSERT = """
+INSERT INTO scheduled_tasks (task_type, payload)
+SELECT 'noop', jsonb_build_object('n', n) FROM generate_series(0, %(tasks)s::int - 1) AS n
+"""
+EARLY = 0.1  # the part of the tasks after which memory is to stay as it is
+
+
+def memory(arena: Arena, worker: Contender, tasks: int) -> Sample:
+    """One process, all tasks due at its start; its memory after a tenth of them, the most since, the last."""
+    seen: list[tuple[int, int]] = []
+    with arena.place(tasks) as place:
+        with enqueuer(worker, place) as producer:
+            producer.prepare()
+        with psycopg.connect(place.dsn, autocommit=True) as connection:
+            connection.execute(INSERT, {"tasks": tasks})
+            connection.execute("VACUUM ANALYZE scheduled_tasks")
+        arena.settle_down()
+        with worker.run(place) as workers:
+            progress = time.monotonic()
+            while not seen or seen[-1][0] < tasks:
+                time.sleep(STEP)
+                check(workers, place.log)
+                seen.append((place.marks.written(0, tasks), resident(workers[0].pid)))
+                if len(seen) < 2 or seen[-1][0] > seen[-2][0]:
+                    progress = time.monotonic()
+                elif time.monotonic() - progress > STALL:
+                    raise Stalled(f"{seen[-1][0]} of {tasks} tasks started")
+        speed = rate(place.marks.times(0, tasks))
+    after = [size for done, size in seen if done >= tasks * EARLY]
+    return Sample(
+        {
+            "early": after[0] / 2**20,
+            "most": max(after) / 2**20,
+            "end": after[-1] / 2**20,
+            "tasks": tasks,
+            "rate": speed,
+        }
+    )
+
+
+@contextmanager
+def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
+    """at-worker, tuned, since its defaults would only take longer."""
+    worker = at_worker.TUNED
+    yield [Trial(worker.label, worker.settings, partial(memory, arena, worker, plan.memory_tasks))]
+
+
+MEASURE = Measure(
+    "memory",
+    "Memory over a long drain",
+    "Resident memory of one worker process in MiB, once a tenth of the tasks was done, at most after that, "
+    "and at the end.",
+    (
+        Metric("early", "after a tenth", "lower", 1),
+        Metric("most", "most", "lower", 1),
+        Metric("end", "end", "lower", 1),
+        Metric("tasks", "tasks", "neither"),
+        Metric("rate", "tasks/s", "higher"),
+    ),
+    trials,
+    most_rounds=1,
+)

@@ -1,0 +1,81 @@
+"""RabbitMQ messages: at-worker beside one blocking connection with a confirm for each message."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import pika
+
+from bench.arena import Arena
+from bench.contenders import at_worker
+from bench.contenders.contender import Contender
+from bench.deliveries import DATA, bare, deliver
+from bench.measure import Measure, Metric, Sample, Trial, rate
+from bench.plan import Plan
+
+TASKS = 20_000
+BARE = 6_000
+QUEUE = "bench-messages"
+
+
+@contextmanager
+def queue(url: str) -> Iterator[None]:
+    """A durable queue that takes what comes."""
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare(QUEUE, durable=True)
+        try:
+            yield
+        finally:
+            channel.queue_delete(QUEUE)
+
+
+def publish(arena: Arena, worker: Contender, tasks: int) -> Sample:
+    """One worker process with its own executor."""
+    with queue(arena.amqp_url):
+        payload = {"queue": QUEUE, "data": DATA}
+        return Sample({"rate": rate(deliver(arena, worker, "rabbitmq", payload, tasks))})
+
+
+def one_by_one(arena: Arena, tasks: int) -> Sample:
+    """The plain script."""
+    with queue(arena.amqp_url):
+        return Sample({"rate": rate(bare(arena, "rabbitmq", tasks, 1, [arena.amqp_url, QUEUE]))})
+
+
+@contextmanager
+def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
+    """at-worker as it comes and tuned, and the script."""
+    tuned = at_worker.worker(
+        "tuned", 0, **dict(at_worker.TUNED.environment or {}), RABBITMQ_URL=arena.amqp_url
+    )
+    default = at_worker.worker("defaults", 0, RABBITMQ_URL=arena.amqp_url)
+    sizes = {"defaults": plan.tasks(TASKS // 2), "tuned": plan.tasks(TASKS)}
+    settings = {"defaults": "none", "tuned": at_worker.TUNED.settings}
+    yield [
+        *(
+            Trial(
+                one.label,
+                settings[one.variant],
+                partial(publish, arena, one, sizes[one.variant]),
+                arena.no_broker,
+            )
+            for one in (default, tuned)
+        ),
+        Trial(
+            "one blocking pika connection",
+            "a confirm awaited for each message",
+            partial(one_by_one, arena, plan.tasks(BARE)),
+            arena.no_broker,
+        ),
+    ]
+
+
+MEASURE = Measure(
+    "messages",
+    "RabbitMQ messages",
+    "Persistent, mandatory, confirmed messages to one durable queue. at-worker claims each task from "
+    "PostgreSQL and writes its result back; the script only publishes.",
+    (Metric("rate", "messages/s", "higher"),),
+    trials,
+)

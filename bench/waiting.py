@@ -1,0 +1,53 @@
+"""Waits for tasks to start and for a store to be empty, with limits and an eye on the processes."""
+
+import subprocess
+import time
+from collections.abc import Sequence
+
+from bench.arena import Place
+from bench.contenders.contender import Contender
+from bench.enqueue import Enqueuer
+from bench.processes import check
+
+WARM_UPS = 20  # the first slots of every trial
+STALL = 20.0  # seconds without progress after which a trial is over
+STEP = 0.01
+
+
+class Stalled(RuntimeError):
+    """Nothing started for long."""
+
+
+def until_started(
+    place: Place, processes: Sequence[subprocess.Popen[str]], first: int, count: int, patience: float = STALL
+) -> None:
+    """Wait until all these tasks have started. Raises Stalled or Ended."""
+    seen, since = -1, time.monotonic()
+    while True:
+        written = place.marks.written(first, count)
+        if written == count:
+            return
+        if written != seen:
+            seen, since = written, time.monotonic()
+        elif time.monotonic() - since > patience:
+            raise Stalled(f"{written} of {count} tasks started, then none for {patience:g} s")
+        check(processes, place.log)
+        time.sleep(STEP)
+
+
+def until_finished(contender: Contender, place: Place) -> float:
+    """Wait until the store holds no unfinished task; return when that was."""
+    end = time.monotonic() + STALL
+    while True:
+        asked = time.time()
+        if not (waiting := contender.waiting(place)):
+            return asked
+        if time.monotonic() > end:
+            raise Stalled(f"{waiting} tasks started and were never finished")
+        time.sleep(STEP)
+
+
+def until_ready(place: Place, processes: Sequence[subprocess.Popen[str]], producer: Enqueuer) -> None:
+    """Let the workers carry out some tasks, so that they are connected and warm."""
+    producer.put(0, WARM_UPS)
+    until_started(place, processes, 0, WARM_UPS)
