@@ -10,7 +10,8 @@ from at_worker.cli.errors import CheckFailed, explained, settings
 from at_worker.engine.execution import parse_payload
 from at_worker.plugin import AnyExecutor, InvalidPayload
 from at_worker.store import admin, inspect
-from at_worker.store.database import Database, Refused, Unavailable, Unusable
+from at_worker.store.database import Database
+from at_worker.store.errors import Refused, Unavailable, Unusable
 from at_worker.text import one_line
 
 LISTED = 50

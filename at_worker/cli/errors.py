@@ -10,7 +10,7 @@ from at_worker.config import ConfigError, Settings, load, unknown
 from at_worker.embedded import EmbeddedError
 from at_worker.engine.stop import EXIT_DATABASE, EXIT_SETTINGS
 from at_worker.log import configure
-from at_worker.store.database import Refused, Unavailable, Unusable
+from at_worker.store.errors import Refused, Unavailable, Unusable
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from at_worker.outcome import Settlement, Status, resolve_lost
-from at_worker.store.database import Refused, Session
-from at_worker.store.queue import settle
+from at_worker.store.database import Session
+from at_worker.store.errors import Refused
 from at_worker.store.recovery import Recovery, Stuck
+from at_worker.store.settling import settle
 from at_worker.task import Claim
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from at_worker.engine.poller import Announcement
-from at_worker.store.database import Database, Session, Unavailable
+from at_worker.store.database import Database, Session
+from at_worker.store.errors import Unavailable
 from at_worker.store.lanes import Lane
 
 logger = logging.getLogger(__name__)

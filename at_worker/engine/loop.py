@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from at_worker.store.database import Away, Unavailable, Unusable
+from at_worker.store.errors import Away, Unavailable, Unusable
 
 logger = logging.getLogger(__name__)
 

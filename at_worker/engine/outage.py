@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from at_worker.store.database import Away
+from at_worker.store.errors import Away
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from at_worker.engine.countdown import Countdown
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Runner
-from at_worker.store.database import Unavailable
+from at_worker.store.errors import Unavailable
 from at_worker.store.lanes import Lane
 from at_worker.store.queue import Batch, Queue
 from at_worker.text import one_line

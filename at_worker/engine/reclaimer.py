@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from at_worker.engine.cleaner import BATCH, give_back, tell
-from at_worker.store.database import Unavailable
+from at_worker.store.errors import Unavailable
 from at_worker.store.recovery import Recovery
 
 # Seconds after the death. A claim that was under way may be committed after it, and rows that somebody has

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from at_worker.engine.leases import Leases
 from at_worker.outcome import Settlement, Status
-from at_worker.store.database import Refused
-from at_worker.store.queue import Leftover, Queue
+from at_worker.store.errors import Refused
+from at_worker.store.queue import Queue
+from at_worker.store.settling import Leftover
 
 logger = logging.getLogger(__name__)
 

@@ -3,15 +3,8 @@
 from importlib.resources import files
 from pathlib import Path
 
-from at_worker.store.database import (
-    Database,
-    MissingDatabase,
-    MissingTable,
-    Refused,
-    Session,
-    Unavailable,
-    Unusable,
-)
+from at_worker.store.database import Database, Session
+from at_worker.store.errors import MissingDatabase, MissingTable, Refused, Unavailable, Unusable
 
 SCHEMA_VERSION = 1
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what its errors mean to us; the only module that knows psycopg."""
+"""Connections to PostgreSQL; the only module that knows psycopg."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,52 +11,15 @@ from psycopg import conninfo, sql
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from at_worker.config import ConfigError, Settings
+from at_worker.store import errors
+from at_worker.store.errors import Away, MissingTable, Unusable
 from at_worker.store.schema import TABLE, complaint
 
-# Connecting reports no SQLSTATE, only a text.
-_WRONG_LOGIN = (
-    "password authentication failed",
-    "no password supplied",
-    "authentication failed for user",
-    "no pg_hba.conf entry",
-    "is not permitted to log in",
-)
-_MISSING = "does not exist"
-# SQLSTATE classes. Values, and what triggers and rules of the users' own say about them.
-_REFUSED = ("22", "23", "42", "54", "P0")
-# Another transaction was in the way; the statement may pass at once.
-_CONTENDED = ("40", "55")
-# Connection, transaction state, resources, operator intervention.
-_MAY_PASS = ("08", "25", "53", "57", *_CONTENDED)
 _PATIENCE = 3.0
 
 Row = tuple[Any, ...]
 Observer = Callable[["Away | None"], None]
 Parameters = Mapping[str, Any]
-
-
-class Unavailable(Exception):
-    """The database cannot do it now, but may later; the text says why and what would help."""
-
-
-class Away(Unavailable):
-    """There is no connection, no such database, or no table: nothing works."""
-
-
-class Refused(Exception):
-    """PostgreSQL refused the values of a statement, or a rule of the users' own did."""
-
-
-class Unusable(Exception):
-    """Waiting will not help: wrong credentials, or a table that is not ours."""
-
-
-class MissingDatabase(Away):
-    """The server answers, but has no database of that name."""
-
-
-class MissingTable(Away):
-    """The database has no table `scheduled_tasks` on the search path."""
 
 
 class Session:
@@ -107,9 +70,7 @@ class Session:
         try:
             self._connection.execute(statements.encode())
         except psycopg.Error as error:
-            if error.sqlstate is None or error.sqlstate[:2] in _MAY_PASS:
-                raise
-            raise Unusable(_text(error)) from None
+            raise errors.of_script(error.sqlstate or "", _text(error)) from None
 
     def create_database(self, name: str) -> None:
         """Create a database; its name is quoted, statements of this kind take no parameters."""
@@ -194,19 +155,9 @@ class Database:
         try:
             connection = _Connection.connect(self._conninfo, autocommit=True, dbname=dbname)
         except psycopg.Error as error:
-            raise self._meaning(error) from None
+            raise errors.of_login(_text(error), self.name, self.database_name) from None
         with connection, _translated(connection):
             yield Session(connection)
-
-    def _meaning(self, error: psycopg.Error) -> Exception:
-        text = _text(error)
-        if any(sign in text for sign in _WRONG_LOGIN):
-            return Unusable(f"{self.name} refuses the login: {text} (see DB_USER, DB_PASSWORD, DATABASE_URL)")
-        if f'database "{self.database_name}" {_MISSING}' in text:
-            return MissingDatabase(f"{text}; at-worker init-db creates it")
-        if "role" in text and _MISSING in text:
-            return Unusable(f"{self.name} refuses the login: {text} (see DB_USER, DATABASE_URL)")
-        return Away(f"{self.name}: {text}")
 
 
 _COLUMNS = """
@@ -259,25 +210,13 @@ def _translated(connection: _Connection) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise _meaning(error, connection) from None
+        state = error.sqlstate or ""
+        if not errors.spares_connection(state):
+            connection.close()
+        raise errors.of_statement(state, _text(error)) from None
     except MissingTable:
         connection.close()
         raise
-
-
-def _meaning(error: psycopg.Error, connection: _Connection) -> Exception:
-    state, text = error.sqlstate or "", _text(error)
-    if state == "42P01" and TABLE in text:
-        connection.close()
-        return MissingTable(f"{text}; at-worker init-db creates the table")
-    if state == "42501":
-        return Unavailable(f"{text}; GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO the worker's role")
-    if state[:2] in _REFUSED:
-        return Refused(text)
-    if state[:2] in _CONTENDED:
-        return Unavailable(text)
-    connection.close()
-    return Away(text) if not state or state[:2] in _MAY_PASS else Unavailable(text)
 
 
 def _text(error: psycopg.Error) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from at_worker import jsontext
-from at_worker.jsontext import Json
 from at_worker.outcome import Settlement, Status
 from at_worker.store.clock import Clock
-from at_worker.store.database import Database, Row, Session
+from at_worker.store.database import Database
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.rows import EXPIRED, TASK, task
+from at_worker.store.settling import Leftover, leftover, settle
 from at_worker.task import Claim, Task
 
 
@@ -31,14 +31,6 @@ class Batch:
     @property
     def size(self) -> int:
         return len(self.tasks) + len(self.expired)
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """Claims that a statement did not touch: locked by somebody just now, or no longer ours."""
-
-    locked: frozenset[Claim]
-    lost: frozenset[Claim]
 
 
 # The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index; then
@@ -121,44 +113,6 @@ SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now()):
 """.replace("{task}", TASK).replace("{expired}", EXPIRED)
 
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
-
-# Rows are locked in the order of their ids and locked ones are skipped, so that neither a deadlock nor a
-# person's open transaction holds up the others. What is left over is either locked now, and tried again, or
-# no longer ours.
-SETTLE = """
-WITH ended AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(ended)s::json)
-           AS e (id bigint, claim_seq bigint, status text, attempted int, delay float8, error text,
-                 result text, started_ago float8, ended_ago float8)
-), held AS MATERIALIZED (
-    SELECT t.id FROM {tasks} t
-     WHERE t.id = ANY (ARRAY(SELECT id FROM ended)) AND t.status = 'processing'
-     ORDER BY t.id FOR UPDATE SKIP LOCKED
-), written AS (
-    UPDATE {tasks} t
-       SET status = e.status,
-           attempts = least(t.attempts::bigint + e.attempted, 2147483647),
-           execute_at = CASE WHEN e.delay IS NULL THEN t.execute_at
-                             ELSE now() + e.delay * interval '1 second' END,
-           original_execute_at = CASE WHEN e.delay IS NULL THEN t.original_execute_at
-                                      ELSE coalesce(t.original_execute_at, t.execute_at) END,
-           error_message = CASE WHEN e.attempted = 1 OR e.error IS NOT NULL THEN e.error
-                                ELSE t.error_message END,
-           result = coalesce(e.result::jsonb, t.result),
-           started_at = coalesce(now() - e.started_ago * interval '1 second', t.started_at),
-           completed_at = CASE WHEN e.status = 'completed' THEN now() - e.ended_ago * interval '1 second' END,
-           updated_at = now()
-      FROM ended e
-     WHERE t.id = e.id AND t.id = ANY (ARRAY(SELECT id FROM held))
-       AND t.claim_seq = e.claim_seq AND t.status = 'processing'
-    RETURNING t.id, t.claim_seq
-)
-SELECT e.id, e.claim_seq,
-       EXISTS (SELECT FROM {tasks} t
-                WHERE t.id = e.id AND t.claim_seq = e.claim_seq AND t.status = 'processing') AS still_ours
-  FROM ended e
- WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = e.id AND w.claim_seq = e.claim_seq)
-"""
 
 BEAT = """
 WITH held AS MATERIALIZED (
@@ -270,7 +224,7 @@ class Queue:
         """Extend claims: touch the heartbeat of each."""
         ids, seqs = zip(*claims, strict=True)
         with self._database.session() as session:
-            return _leftover(session.rows(BEAT, {"ids": list(ids), "seqs": list(seqs)}))
+            return leftover(session.rows(BEAT, {"ids": list(ids), "seqs": list(seqs)}))
 
     def hand_back_unheld(self, held: Iterable[int]) -> list[int]:
         """Give back what this holder claimed and does not know of; return the ids."""
@@ -278,41 +232,3 @@ class Queue:
             rows = session.rows(HAND_BACK_UNHELD, {"holder": self.holder, "held": list(held)})
         self._lanes.forget()
         return [row[0] for row in rows]
-
-
-def settle(session: Session, settlements: Sequence[Settlement]) -> Leftover:
-    """The same within a transaction of the caller's."""
-    now = time.monotonic()
-    rows = session.rows(
-        SETTLE,
-        {"ended": jsontext.render([_ended(settlement, now) for settlement in settlements])},
-    )
-    return _leftover(rows)
-
-
-def _ended(settlement: Settlement, now: float) -> dict[str, Json]:
-    """A settlement as SETTLE reads it; what is not there is NULL."""
-    row: dict[str, Json] = {
-        "id": settlement.claim.id,
-        "claim_seq": settlement.claim.seq,
-        "status": settlement.status,
-        "attempted": int(settlement.attempted),
-    }
-    if settlement.delay is not None:
-        row["delay"] = settlement.delay
-    if settlement.error is not None:
-        row["error"] = settlement.error
-    if settlement.result is not None:
-        row["result"] = settlement.result
-    if settlement.started is not None:
-        row["started_ago"] = now - settlement.started
-    if settlement.ended is not None:
-        row["ended_ago"] = now - settlement.ended
-    return row
-
-
-def _leftover(rows: list[Row]) -> Leftover:
-    return Leftover(
-        locked=frozenset(Claim(row[0], row[1]) for row in rows if row[2]),
-        lost=frozenset(Claim(row[0], row[1]) for row in rows if not row[2]),
-    )

@@ -15,7 +15,8 @@ from at_worker.engine.probes import Probes
 from at_worker.engine.reclaimer import Reclaimer
 from at_worker.engine.stop import EXIT_OK, Stop
 from at_worker.store.admin import init_db, is_current
-from at_worker.store.database import Away, Database, Refused, Unavailable, Unusable
+from at_worker.store.database import Database
+from at_worker.store.errors import Away, Refused, Unavailable, Unusable
 from at_worker.store.recovery import Recovery
 from at_worker.supervisor.slot import Slot
 

@@ -11,7 +11,8 @@ import pytest
 
 from at_worker.config import load
 from at_worker.store import admin
-from at_worker.store.database import Database, MissingTable, Unusable
+from at_worker.store.database import Database
+from at_worker.store.errors import MissingTable, Unusable
 from tests.store import ddl
 from tests.store.plain import PLAIN
 

@@ -8,7 +8,8 @@ import pytest
 
 from at_worker.config import load
 from at_worker.store import admin
-from at_worker.store.database import Database, Unusable
+from at_worker.store.database import Database
+from at_worker.store.errors import Unusable
 from tests.conftest import _fresh
 from tests.store import ddl
 from tests.store.plain import PLAIN, ROWS, VARIANTS

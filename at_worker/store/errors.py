@@ -1,0 +1,76 @@
+"""What the database's errors mean to us: whether waiting helps, and who has to do something."""
+
+from at_worker.store.schema import TABLE
+
+# Connecting reports no SQLSTATE, only a text.
+_WRONG_LOGIN = (
+    "password authentication failed",
+    "no password supplied",
+    "authentication failed for user",
+    "no pg_hba.conf entry",
+    "is not permitted to log in",
+)
+_MISSING = "does not exist"
+# SQLSTATE classes. Values, and what triggers and rules of the users' own say about them.
+_REFUSED = ("22", "23", "42", "54", "P0")
+# Another transaction was in the way; the statement may pass at once.
+_CONTENDED = ("40", "55")
+# Connection, transaction state, resources, operator intervention.
+_CUT_OFF = ("08", "25", "53", "57")
+
+
+class Unavailable(Exception):
+    """The database cannot do it now, but may later; the text says why and what would help."""
+
+
+class Away(Unavailable):
+    """There is no connection, no such database, or no table: nothing works."""
+
+
+class Refused(Exception):
+    """PostgreSQL refused the values of a statement, or a rule of the users' own did."""
+
+
+class Unusable(Exception):
+    """Waiting will not help: wrong credentials, or a table that is not ours."""
+
+
+class MissingDatabase(Away):
+    """The server answers, but has no database of that name."""
+
+
+class MissingTable(Away):
+    """The database has no table `scheduled_tasks` on the search path."""
+
+
+def of_login(text: str, server: str, database: str) -> Exception:
+    """What it means that `server` let nobody into `database`, by the words of libpq."""
+    if any(sign in text for sign in _WRONG_LOGIN):
+        return Unusable(f"{server} refuses the login: {text} (see DB_USER, DB_PASSWORD, DATABASE_URL)")
+    if f'database "{database}" {_MISSING}' in text:
+        return MissingDatabase(f"{text}; at-worker init-db creates it")
+    if "role" in text and _MISSING in text:
+        return Unusable(f"{server} refuses the login: {text} (see DB_USER, DATABASE_URL)")
+    return Away(f"{server}: {text}")
+
+
+def of_statement(state: str, text: str) -> Exception:
+    """What it means that a statement failed with this SQLSTATE (appendix A of PostgreSQL's manual)."""
+    if state == "42P01" and TABLE in text:
+        return MissingTable(f"{text}; at-worker init-db creates the table")
+    if state == "42501":
+        return Unavailable(f"{text}; GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO the worker's role")
+    if state[:2] in _REFUSED:
+        return Refused(text)
+    return Away(text) if not state or state[:2] in _CUT_OFF else Unavailable(text)
+
+
+def of_script(state: str, text: str) -> Exception:
+    """The same for the schema: what does not pass by itself, somebody has to mend."""
+    passes = not state or state[:2] in (*_CUT_OFF, *_CONTENDED)
+    return of_statement(state, text) if passes else Unusable(text)
+
+
+def spares_connection(state: str) -> bool:
+    """Whether the connection is as good as before: values, rights or locks were the cause."""
+    return state == "42501" or (state != "42P01" and state[:2] in (*_REFUSED, *_CONTENDED))

@@ -1,0 +1,97 @@
+"""Writing how claims ended; every settlement carries the fence of its claim."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from at_worker import jsontext
+from at_worker.jsontext import Json
+from at_worker.outcome import Settlement
+from at_worker.store.database import Row, Session
+from at_worker.task import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Claims that a statement did not touch: locked by somebody just now, or no longer ours."""
+
+    locked: frozenset[Claim]
+    lost: frozenset[Claim]
+
+
+# Rows are locked in the order of their ids and locked ones are skipped, so that neither a deadlock nor a
+# person's open transaction holds up the others. What is left over is either locked now, and tried again, or
+# no longer ours.
+SETTLE = """
+WITH ended AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(ended)s::json)
+           AS e (id bigint, claim_seq bigint, status text, attempted int, delay float8, error text,
+                 result text, started_ago float8, ended_ago float8)
+), held AS MATERIALIZED (
+    SELECT t.id FROM {tasks} t
+     WHERE t.id = ANY (ARRAY(SELECT id FROM ended)) AND t.status = 'processing'
+     ORDER BY t.id FOR UPDATE SKIP LOCKED
+), written AS (
+    UPDATE {tasks} t
+       SET status = e.status,
+           attempts = least(t.attempts::bigint + e.attempted, 2147483647),
+           execute_at = CASE WHEN e.delay IS NULL THEN t.execute_at
+                             ELSE now() + e.delay * interval '1 second' END,
+           original_execute_at = CASE WHEN e.delay IS NULL THEN t.original_execute_at
+                                      ELSE coalesce(t.original_execute_at, t.execute_at) END,
+           error_message = CASE WHEN e.attempted = 1 OR e.error IS NOT NULL THEN e.error
+                                ELSE t.error_message END,
+           result = coalesce(e.result::jsonb, t.result),
+           started_at = coalesce(now() - e.started_ago * interval '1 second', t.started_at),
+           completed_at = CASE WHEN e.status = 'completed' THEN now() - e.ended_ago * interval '1 second' END,
+           updated_at = now()
+      FROM ended e
+     WHERE t.id = e.id AND t.id = ANY (ARRAY(SELECT id FROM held))
+       AND t.claim_seq = e.claim_seq AND t.status = 'processing'
+    RETURNING t.id, t.claim_seq
+)
+SELECT e.id, e.claim_seq,
+       EXISTS (SELECT FROM {tasks} t
+                WHERE t.id = e.id AND t.claim_seq = e.claim_seq AND t.status = 'processing') AS still_ours
+  FROM ended e
+ WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = e.id AND w.claim_seq = e.claim_seq)
+"""
+
+
+def settle(session: Session, settlements: Sequence[Settlement]) -> Leftover:
+    """Write how claims ended, all in one statement. Raises Refused if a value of any of them is."""
+    now = time.monotonic()
+    rows = session.rows(
+        SETTLE,
+        {"ended": jsontext.render([_ended(settlement, now) for settlement in settlements])},
+    )
+    return leftover(rows)
+
+
+def _ended(settlement: Settlement, now: float) -> dict[str, Json]:
+    """A settlement as SETTLE reads it; what is not there is NULL."""
+    row: dict[str, Json] = {
+        "id": settlement.claim.id,
+        "claim_seq": settlement.claim.seq,
+        "status": settlement.status,
+        "attempted": int(settlement.attempted),
+    }
+    if settlement.delay is not None:
+        row["delay"] = settlement.delay
+    if settlement.error is not None:
+        row["error"] = settlement.error
+    if settlement.result is not None:
+        row["result"] = settlement.result
+    if settlement.started is not None:
+        row["started_ago"] = now - settlement.started
+    if settlement.ended is not None:
+        row["ended_ago"] = now - settlement.ended
+    return row
+
+
+def leftover(rows: list[Row]) -> Leftover:
+    """What SETTLE and BEAT tell of the claims that they did not touch."""
+    return Leftover(
+        locked=frozenset(Claim(row[0], row[1]) for row in rows if row[2]),
+        lost=frozenset(Claim(row[0], row[1]) for row in rows if not row[2]),
+    )
