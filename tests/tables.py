@@ -1,7 +1,7 @@
 """The table as people and other programs use it: plain SQL on a connection of their own."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import LiteralString, TypeVar
 
 import psycopg
@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
+from at_worker import jsontext
 from at_worker.config import Settings, load
 
 PATIENCE = 30.0
@@ -47,11 +48,13 @@ class Table:
         """Run a statement that names what only the test knows."""
         self._connection.execute(statement)
 
-    def insert(
-        self, task_type: str = "probe", payload: Mapping[str, object] | None = None, **columns: object
-    ) -> int:
+    def insert(self, task_type: str = "probe", payload: object = None, **columns: object) -> int:
         """Insert a row that is due now, unless `columns` say otherwise; returns its id."""
-        values = {"task_type": task_type, "payload": Jsonb(payload or {}), **columns}
+        values = {
+            "task_type": task_type,
+            "payload": Jsonb({} if payload is None else payload, dumps=jsontext.render),
+            **columns,
+        }
         row = self._connection.execute(
             psycopg.sql.SQL("INSERT INTO scheduled_tasks ({}) VALUES ({}) RETURNING id").format(
                 psycopg.sql.SQL(", ").join(map(psycopg.sql.Identifier, values)),

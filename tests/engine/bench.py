@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from at_worker.engine.settler import Settler
 from at_worker.engine.watchdog import Watchdog
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Outcome
-from at_worker.plugin import Attempt
+from at_worker.plugin import AnyExecutor, Attempt
 from at_worker.store.database import Database
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery
@@ -71,7 +71,13 @@ class Gate:
 class Bench:
     """The parts of one worker on a test's database."""
 
-    def __init__(self, table: Table, boot: str = "boot-1", **variables: str) -> None:
+    def __init__(
+        self,
+        table: Table,
+        boot: str = "boot-1",
+        known: Mapping[str, AnyExecutor] | None = None,
+        **variables: str,
+    ) -> None:
         settings = table.settings(**{"WORKER_CONCURRENCY": "4", **variables})
         self.settings = settings
         self.probe = Probe()
@@ -81,7 +87,7 @@ class Bench:
         self.leases = Leases()
         self.settler = Settler(self.queue, self.leases)
         self.execution = Execution(
-            {"probe": self.probe, "other": self.probe},
+            known or {"probe": self.probe, "other": self.probe},
             self.leases,
             self.settler,
             default_delays=settings.retry_delays,
@@ -136,9 +142,11 @@ class Bench:
 
 
 @contextmanager
-def bench(table: Table, boot: str = "boot-1", **variables: str) -> Iterator[Bench]:
-    """A bench whose threads and connections end with the test."""
-    made = Bench(table, boot, **variables)
+def bench(
+    table: Table, boot: str = "boot-1", known: Mapping[str, AnyExecutor] | None = None, **variables: str
+) -> Iterator[Bench]:
+    """A bench whose threads and connections end with the test; `known` are other executors than the probe."""
+    made = Bench(table, boot, known, **variables)
     made.database.open()
     try:
         with made.runner:
