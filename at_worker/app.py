@@ -98,6 +98,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
         poller.wake = polling.wake
         runner.freed = poller.thread_freed
         parent.unready = lambda: _unready(outage, poller)
+        _announce(settings)
         with (
             _open(database),
             running(
@@ -112,7 +113,6 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             running(counting, polling),
             _listening(settings, database, poller, stop),
         ):
-            _announce(settings)
             yield
 
 

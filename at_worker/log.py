@@ -8,7 +8,7 @@ from typing import Literal
 
 from at_worker import jsontext
 
-FIELDS = ("worker", "task_id", "task_type", "attempt")
+FIELDS = ("worker", "task_id", "task_type", "attempt", "context")
 # A receiver's answer or a task_type may hold line breaks; one message stays one line.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

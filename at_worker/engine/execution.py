@@ -13,13 +13,14 @@ from at_worker.jsontext import Json
 from at_worker.outcome import Fail, Outcome, Retry, Run, Settlement, Status, expire, hand_back, resolve
 from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload
 from at_worker.task import Task
-from at_worker.text import one_line
+from at_worker.text import clip, one_line
 
 logger = logging.getLogger(__name__)
 
 # A claim that starts so late was held up: by busy threads, or a process that was stopped.
 # Somebody else may own the task by now, or could start it sooner.
 STALE = 1.0
+LONGEST_CONTEXT = 500  # characters of the producer's notes in a log line
 
 
 class Execution:
@@ -120,13 +121,14 @@ class Execution:
             else "for good"
         )
         logger.warning(
-            "[Executor] Task %d failed: %s (%s, attempt %d of %d, %s)",
+            "[Executor] Task %d failed: %s (%s, attempt %d of %d, %s%s)",
             task.id,
             settlement.error,
             task.type,
             task.attempt,
             task.max_attempts,
             fate,
+            "" if task.context == "{}" else f", context {clip(task.context, LONGEST_CONTEXT)}",
             extra=self._fields(task),
         )
 
@@ -136,6 +138,7 @@ class Execution:
             "task_id": task.id,
             "task_type": task.type,
             "attempt": task.attempt,
+            "context": clip(task.context, LONGEST_CONTEXT),
         }
 
 

@@ -316,3 +316,16 @@ def test_an_attempt_without_a_result_leaves_what_an_earlier_one_reported(table: 
         worker.probe.behave = lambda _payload, _attempt: Retry("connection lost")
         worker.work()
     assert table.row(task)["result"] == {"accepted": ["a@example.org"]}
+
+
+def test_a_failure_is_told_with_the_notes_of_its_producer(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = table.insert(context='{"who": "billing"}')
+    with bench(table) as worker:
+        worker.probe.behave = lambda _payload, _attempt: Fail("no such invoice")
+        worker.work()
+    assert caplog.messages[-1] == (
+        f"[Executor] Task {task} failed: no such invoice"
+        ' (probe, attempt 1 of 5, for good, context {"who": "billing"})'
+    )
