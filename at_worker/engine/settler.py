@@ -94,7 +94,7 @@ class Settler:
         try:
             return self._queue.settle([settlement])
         except Refused as error:
-            logger.error("PostgreSQL refuses the result of task %d: %s", settlement.claim.id, error)  # noqa: TRY400
+            logger.error("PostgreSQL refuses the result of task %d: %s", settlement.claim.id, error)  # noqa: TRY400 - the database has said why; our stack adds nothing
             reason = f"the result could not be stored: {error}"
         try:
             return self._queue.settle(
