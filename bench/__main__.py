@@ -1,20 +1,17 @@
 """`python -m bench`: measure, and write the table and the plots."""
 
 import argparse
-import shlex
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import machine, report, results
-from bench.arena import open_arena
+from bench import report, results
+from bench.arena import open_broker
 from bench.measures.every import MEASURES
 from bench.plan import FULL, QUICK
-from bench.runner import carry_out, say
+from bench.runner import measured, say
 
 HERE = Path(__file__).parent
 
@@ -37,13 +34,14 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Run what the arguments ask for."""
+def main() -> int:
+    """Run what the arguments ask for; each measurement is kept as soon as it is through. 1 if any failed."""
     given = arguments()
     file = given.out / "results.json"
+    run = results.load(file)
     if given.redraw:
-        report.write(results.load(file), given.out)
-        return
+        report.write(run, given.out)
+        return 0
     plan = QUICK if given.quick else FULL
     plan = replace(
         plan,
@@ -51,30 +49,28 @@ def main() -> None:
         scale=given.scale or plan.scale,
         names=tuple(given.contenders or ()),
     )
+    given.out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="at-worker-bench-") as directory:
-        # The server may run as somebody else.
-        Path(directory).chmod(0o755)
-        with open_arena(Path(directory), given.dsn) as arena:
-            tables = {}
+    failed = []
+    try:
+        with open_broker() as broker:
             for name in given.only or MEASURES:
-                tables[name] = carry_out(MEASURES[name], arena, plan)
-            run = results.Run(
-                machine.machine(),
-                machine.versions(arena),
-                f"python -m bench {shlex.join(sys.argv[1:])}".strip(),
-                datetime.now(UTC).strftime("%Y-%m-%d"),
-                tables,
-            )
-    given.out.mkdir(parents=True, exist_ok=True)
-    results.save(run, file)
-    report.write(run, given.out)
-    say(f"{given.out / 'RESULTS.md'}: {time.monotonic() - began:.0f} s")
+                table = measured(MEASURES[name], plan, broker, given.dsn)
+                run = run.renewed(table, MEASURES)
+                results.save(run, file)
+                if table.failed:
+                    failed.append(name)
+    finally:
+        report.write(run, given.out)
+        say(f"{given.out / 'RESULTS.md'}: {time.monotonic() - began:.0f} s")
+    if failed:
+        say(f"Not everything could be measured: {', '.join(failed)}")
+    return int(bool(failed))
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)

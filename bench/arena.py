@@ -1,6 +1,7 @@
-"""The servers of a run: one PostgreSQL and one RabbitMQ for all, and a fresh place for each trial."""
+"""The servers: a PostgreSQL for each measurement, one RabbitMQ for all, and a fresh place for each trial."""
 
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -42,20 +43,27 @@ class Place:
         }
 
 
-class Arena:
-    """The servers, started once; a missing broker costs only the trials that need one."""
+@dataclass(frozen=True, slots=True)
+class RabbitMQ:
+    """The broker of the run, or why there is none."""
 
-    def __init__(self, server_dsn: str, amqp_url: str, no_broker: str | None, directory: Path) -> None:
+    url: str = ""
+    missing: str | None = None
+
+
+class Arena:
+    """The servers of one measurement, and fresh places on them."""
+
+    def __init__(self, server_dsn: str, rabbitmq: RabbitMQ, directory: Path) -> None:
         self.server_dsn = server_dsn
-        self.amqp_url = amqp_url
-        self.no_broker = no_broker
+        self.amqp_url = rabbitmq.url
+        self.no_broker = rabbitmq.missing
         self.directory = directory
         self._admin = psycopg.connect(server_dsn, autocommit=True)
 
-    def scalar(self, query: sql.SQL | sql.Composed) -> object:
-        """One value, asked outside of the databases of the trials."""
-        row = self._admin.execute(query).fetchone()
-        return row[0] if row else None
+    def number(self, query: sql.Composed) -> int:
+        """A number, asked outside of the databases of the trials."""
+        return int(self._admin.execute(query).fetchall()[0][0])
 
     @property
     def postgres_version(self) -> str:
@@ -94,15 +102,24 @@ class Arena:
 
 
 @contextmanager
-def open_arena(directory: Path, dsn: str | None) -> Iterator[Arena]:
-    """The servers of a run; PostgreSQL is embedded unless `dsn` names one."""
+def open_broker() -> Iterator[RabbitMQ]:
+    """One broker for the whole run; a missing one costs only the trials that need it."""
     with ExitStack() as stack:
-        server = dsn or stack.enter_context(embedded.serve(directory / "postgres"))
-        amqp_url, no_broker = "", None
         try:
-            amqp_url = stack.enter_context(broker()).url
+            found = RabbitMQ(stack.enter_context(broker()).url)
         except NoBroker as error:
-            no_broker = str(error)
-        arena = Arena(server, amqp_url, no_broker, directory)
+            found = RabbitMQ(missing=str(error))
+        yield found
+
+
+@contextmanager
+def open_arena(rabbitmq: RabbitMQ, dsn: str | None) -> Iterator[Arena]:
+    """The place of one measurement; PostgreSQL is embedded unless `dsn` names one."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="at-worker-bench-")))
+        # The server may run as somebody else.
+        directory.chmod(0o755)
+        server = dsn or stack.enter_context(embedded.serve(directory / "postgres"))
+        arena = Arena(server, rabbitmq, directory)
         stack.callback(arena.close)
         yield arena

@@ -2,10 +2,14 @@
 
 import os
 import platform
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.arena import Arena
+from bench.results import Circumstances
 
 PACKAGES = (
     "at-worker", "pgqueuer", "oban", "procrastinate", "celery", "dramatiq",
@@ -29,12 +33,33 @@ def machine() -> dict[str, str]:
     }
 
 
-def versions(arena: Arena) -> dict[str, str]:
-    """Of all that takes part."""
-    found = {"Python": platform.python_version(), "PostgreSQL": arena.postgres_version}
+def circumstances() -> Circumstances:
+    """Of a measurement that is about to begin."""
+    command = f"python -m bench {shlex.join(sys.argv[1:])}".strip()
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Circumstances(date, command, busy(), machine(), versions())
+
+
+def versions() -> dict[str, str]:
+    """Of the Python packages that take part."""
+    found = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def busy(seconds: float = 1.0) -> float:
+    """How much of all cores is taken, in %, by whatever runs besides; other guests of the host included."""
+    before = _ticks()
+    time.sleep(seconds)
+    total, idle = (after - begun for after, begun in zip(_ticks(), before, strict=True))
+    return 100 * (1 - idle / total)
+
+
+def _ticks() -> tuple[int, int]:
+    """All processor time since the start of the machine, and how much of it was idle."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    return sum(fields), fields[3] + fields[4]

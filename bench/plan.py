@@ -14,6 +14,7 @@ class Plan:
     rounds: int
     scale: float
     peer_defaults: bool  # whether peers run with their defaults too
+    two_processes: bool  # whether they drain with two processes too
     lateness_seconds: float
     due_now_tasks: int
     claim_rows: tuple[int, ...]
@@ -22,6 +23,7 @@ class Plan:
     snapshot_claims: int  # how many claims those tasks take
     insert_seconds: float
     idle_seconds: float
+    peers_idle_seconds: float
     memory_tasks: int
     names: tuple[str, ...] = ()  # where given, only contenders whose names begin so
 
@@ -44,6 +46,7 @@ QUICK = Plan(
     rounds=1,
     scale=0.2,
     peer_defaults=False,
+    two_processes=False,
     lateness_seconds=1.0,
     due_now_tasks=30,
     claim_rows=(100_000, 1_000_000),
@@ -52,6 +55,7 @@ QUICK = Plan(
     snapshot_claims=800,
     insert_seconds=1.0,
     idle_seconds=10.0,
+    peers_idle_seconds=5.0,
     memory_tasks=50_000,
 )
 FULL = Plan(
@@ -59,13 +63,15 @@ FULL = Plan(
     rounds=3,
     scale=1.0,
     peer_defaults=True,
-    lateness_seconds=4.0,
-    due_now_tasks=100,
+    two_processes=True,
+    lateness_seconds=3.0,
+    due_now_tasks=75,
     claim_rows=(100_000, 1_000_000, 10_000_000),
     finished_rows=1_000_000,
     snapshot_tasks=200_000,
     snapshot_claims=4_000,
     insert_seconds=3.0,
     idle_seconds=30.0,
+    peers_idle_seconds=10.0,
     memory_tasks=1_000_000,
 )

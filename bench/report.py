@@ -4,8 +4,8 @@ from pathlib import Path
 
 from bench import plots
 from bench.measure import Metric
-from bench.results import Line, Run, Table
-from bench.targets import targets
+from bench.results import Circumstances, Line, Run, Table
+from bench.targets import Target, targets
 
 MEANING = (
     "A figure is the median of the rounds, with the smallest and the largest behind it where there were "
@@ -14,44 +14,68 @@ MEANING = (
 
 
 def write(run: Run, directory: Path) -> None:
-    """Write the tables and the plots."""
+    """Write the tables and the plots, and what the project's README shows of them."""
     drawn = plots.draw(run, directory / "plots")
-    on = run.machine
-    text = [
-        "# Results",
-        "",
-        f"Measured on {run.date} with `{run.command}`.",
-        "",
-        f"Machine: {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
-        "",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()) + ".",
-        "",
-        MEANING,
-    ]
-    text += _targets(run)
+    text = ["# Results", ""]
+    if run.tables:
+        text += [*described(run), "", MEANING, "", "## What at-worker is to reach", "", *target_rows(run)]
     for table in run.tables.values():
-        text += ["", f"## {table.title}", "", table.about, "", *_table(table)]
+        text += ["", f"## {table.title}", "", table.about, "", _when(table, run.latest), "", *_table(table)]
         text += [f"\n![{table.title}](plots/{name})" for name in drawn.get(table.name, ())]
         text += _notes(table)
     (directory / "RESULTS.md").write_text("\n".join(text) + "\n")
 
 
-def _targets(run: Run) -> list[str]:
-    rows = [
-        f"| {one.what} | {one.value:,.{one.digits}f} | {'at most' if one.most else 'at least'} {one.bound:g} "
-        f"| {'reached' if one.reached else '**not reached**'} |"
-        for one in targets(run)
-    ]
-    if not rows:
-        return []
+def described(run: Run) -> list[str]:
+    """On what it was measured, the last time."""
+    last = run.latest
+    on = last.machine
+    versions = {"PostgreSQL": last.postgres, **last.versions}
     return [
+        f"Machine: {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
         "",
-        "## What at-worker is to reach",
-        "",
-        "| | measured | wanted | |",
-        "| --- | ---: | ---: | --- |",
-        *rows,
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
     ]
+
+
+def target_rows(run: Run) -> list[str]:
+    """The targets as a table."""
+    return [
+        "| | measured | wanted | | what bounds it now |",
+        "| --- | ---: | ---: | --- | --- |",
+        *(
+            f"| {one.what} | {_measured(one)} | {_wanted(one)} | {_verdict(one)} | {one.bounded_by} |"
+            for one in targets(run)
+        ),
+    ]
+
+
+def _measured(target: Target) -> str:
+    return "-" if target.value is None else f"{target.value:,.{target.digits}f}"
+
+
+def _wanted(target: Target) -> str:
+    stretch = f", better {target.stretch:g}" if target.stretch else ""
+    return f"{'at most' if target.ceiling else 'at least'} {target.bound:g}{stretch}"
+
+
+def _verdict(target: Target) -> str:
+    if target.value is None:
+        return "not measured"
+    return "reached" if target.reached else "**not reached**"
+
+
+def _when(table: Table, latest: Circumstances) -> str:
+    """When this one was measured, and what was different from the latest."""
+    on = table.circumstances
+    text = (
+        f"*{on.date}, {table.seconds:.0f} s, `{on.command}`; before it, others kept the machine "
+        f"{on.busy:.0f} % busy."
+    )
+    ours, theirs = ({"PostgreSQL": one.postgres, **one.versions, **one.machine} for one in (on, latest))
+    if different := [f"{name} {value}" for name, value in ours.items() if theirs.get(name) != value]:
+        text += f" Other than above: {', '.join(different)}."
+    return text + "*"
 
 
 def _table(table: Table) -> list[str]:

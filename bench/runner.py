@@ -1,27 +1,51 @@
 """Runs the trials of each measurement, round by round in turns: nobody gets all the quiet minutes."""
 
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
-from bench.arena import Arena
+from bench.arena import Arena, RabbitMQ, open_arena
+from bench.machine import circumstances
 from bench.measure import Measure, Trial
 from bench.plan import Plan
 from bench.results import Line, Table
 
+PATIENCE = 240  # seconds that one trial, or the preparation of all of a measurement, may take
 
-def carry_out(measure: Measure, arena: Arena, plan: Plan) -> Table:
-    """All rounds of one measurement. A trial that fails says so in the table and the others go on."""
-    table = Table(measure.name, measure.title, measure.about, measure.metrics)
+
+class TookTooLong(RuntimeError):
+    """Something hangs; the others are to have their turn."""
+
+
+def measured(measure: Measure, plan: Plan, broker: RabbitMQ, dsn: str | None) -> Table:
+    """One measurement, on a PostgreSQL server of its own; what fails says so in the table.
+
+    So neither a broken server nor ten million rows reach the next one.
+    """
+    table = Table(measure.name, measure.title, measure.about, measure.metrics, circumstances())
     began = time.monotonic()
     try:
-        with measure.trials(arena, plan) as trials:
-            _rounds(measure, trials, table, min(plan.rounds, measure.most_rounds))
+        with open_arena(broker, dsn) as arena:
+            table.circumstances = replace(table.circumstances, postgres=arena.postgres_version)
+            carry_out(measure, arena, plan, table)
     except Exception as error:  # noqa: BLE001 - what it cannot prepare, it says
-        table.lines["preparation"] = Line("preparation", "", _failed(error))
-        say(f"{measure.name}: {_failed(error)}")
+        line = table.lines["the whole"] = Line("the whole", "")
+        line.fail(error)
+        say(f"{measure.name}: {line.problem}")
     table.seconds = time.monotonic() - began
+    say(f"{measure.name}: {table.seconds:.0f} s")
     return table
+
+
+def carry_out(measure: Measure, arena: Arena, plan: Plan, table: Table) -> None:
+    """All rounds, in turns. A trial that fails leaves the others alone."""
+    with ExitStack() as shared:
+        with _limited():
+            trials = shared.enter_context(measure.trials(arena, plan))
+        _rounds(measure, trials, table, min(plan.rounds, measure.most_rounds))
 
 
 def _rounds(measure: Measure, trials: Sequence[Trial], table: Table, rounds: int) -> None:
@@ -39,9 +63,10 @@ def _rounds(measure: Measure, trials: Sequence[Trial], table: Table, rounds: int
 def _round(measure: Measure, trial: Trial, line: Line, number: int) -> None:
     began = time.monotonic()
     try:
-        sample = trial.run()
+        with _limited():
+            sample = trial.run()
     except Exception as error:  # noqa: BLE001 - one contender's failure is a line of the table
-        line.problem = _failed(error)
+        line.fail(error)
         say(f"{measure.name} {number + 1}: {trial.label}: {line.problem}")
         return
     line.add(sample)
@@ -49,8 +74,20 @@ def _round(measure: Measure, trial: Trial, line: Line, number: int) -> None:
     say(f"{measure.name} {number + 1}: {trial.label}: {figures} [{time.monotonic() - began:.1f} s]")
 
 
-def _failed(error: Exception) -> str:
-    return f"failed: {type(error).__name__}: {error}"
+@contextmanager
+def _limited() -> Iterator[None]:
+    """End what takes too long, wherever it waits. Raises TookTooLong."""
+
+    def over(*_: object) -> None:
+        raise TookTooLong(f"not done after {PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(PATIENCE)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _figures(measure: Measure, values: object) -> str:

@@ -1,5 +1,6 @@
 """Waits for tasks to start and for a store to be empty, with limits and an eye on the processes."""
 
+import math
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,20 +20,28 @@ class Stalled(RuntimeError):
 
 
 def until_started(
-    place: Place, processes: Sequence[subprocess.Popen[str]], first: int, count: int, patience: float = STALL
-) -> None:
-    """Wait until all these tasks have started. Raises Stalled or Ended."""
-    seen, since = -1, time.monotonic()
-    while True:
-        written = place.marks.written(first, count)
-        if written == count:
-            return
-        if written != seen:
-            seen, since = written, time.monotonic()
-        elif time.monotonic() - since > patience:
-            raise Stalled(f"{written} of {count} tasks started, then none for {patience:g} s")
+    place: Place,
+    processes: Sequence[subprocess.Popen[str]],
+    first: int,
+    count: int,
+    longest: float = math.inf,
+) -> bool:
+    """Wait until all these tasks have started; False where that takes longer, in seconds since the first did.
+
+    Raises Stalled or Ended.
+    """
+    seen, since, began = 0, time.monotonic(), math.inf
+    while (written := place.marks.written(first, count)) < count:
+        now = time.monotonic()
+        if written > seen:
+            seen, since, began = written, now, min(began, now)
+        elif now - since > STALL:
+            raise Stalled(f"{written} of {count} tasks started, then none for {STALL:g} s")
+        if now - began > longest:
+            return False
         check(processes, place.log)
         time.sleep(STEP)
+    return True
 
 
 def until_finished(contender: Contender, place: Place) -> float:

@@ -20,6 +20,7 @@ def worker(variant: str, drain_tasks: int, **settings: str) -> Contender:
         drain_tasks=drain_tasks,
         environment=settings,
         unfinished=UNFINISHED,
+        processes_option="--processes",
         tuned=variant != "defaults",
     )
 

@@ -23,7 +23,8 @@ class Contender:
 
     `command` and `environment` start its worker, `app` is the module in `bench.apps` that enqueues for it.
     `drain_tasks` is how many no-op tasks last some seconds here; `puts` is how many it enqueues a second at
-    least. `unfinished` counts what its store still holds; None: a broker does not tell.
+    least. `unfinished` counts what its store still holds; None: a broker does not tell. `processes_option` is
+    what makes one command start several processes; None: the command is started several times.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Contender:
     puts: int = 20_000
     environment: Mapping[str, str] | None = None
     unfinished: str | None = None
+    processes_option: str | None = None
     needs_broker: bool = False
     tuned: bool = False
 
@@ -59,10 +61,13 @@ class Contender:
 
     @contextmanager
     def run(self, place: Place, processes: int = 1) -> Iterator[list[subprocess.Popen[str]]]:
-        """Its worker processes."""
+        """Its worker processes, or the one that starts them."""
         environment = {**place.environment, **(self.environment or {})}
+        command, commands = self.command, processes
+        if processes > 1 and self.processes_option:
+            command, commands = (*command, self.processes_option, str(processes)), 1
         try:
-            with workers(self.command, place.log, environment, processes) as started:
+            with workers(command, place.log, environment, commands) as started:
                 yield started
         finally:
             if self.needs_broker:

@@ -1,6 +1,7 @@
 """What a claim costs that finds nothing due, against the size of the table."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -17,10 +18,13 @@ WARM_UPS = 50
 ROOM = 10  # the default of WORKER_BATCH_SIZE
 FUTURE = 100_000  # future rows beside the finished ones
 
+HANDS = 2  # connections that fill a table; one for each core of the smallest machine
+SPACING = 0.1  # seconds between two future rows; those of one hand follow each other in time
+
 INSERT_FUTURE = """
 INSERT INTO scheduled_tasks (task_type, payload, execute_at)
-SELECT 'noop', jsonb_build_object('n', n), now() + interval '1 hour' + n %% 8000000 * interval '4 s'
-  FROM generate_series(1, %(rows)s::int) AS n
+SELECT 'noop', jsonb_build_object('n', n), now() + interval '1 hour' + n * %(spacing)s * interval '1 s'
+  FROM generate_series(%(first)s::int, %(rows)s::int, %(hands)s::int) AS n
 """
 INSERT_FINISHED = """
 INSERT INTO scheduled_tasks
@@ -32,9 +36,16 @@ SELECT 'noop', jsonb_build_object('n', n), now() - n * interval '1 s', 'complete
 
 
 def fill(dsn: str, future: int, finished: int = 0) -> None:
-    """Rows, and then what autovacuum would have done by the time that it matters."""
+    """Rows by several connections, and then what autovacuum would have done by the time that it matters."""
+
+    def insert(first: int) -> None:
+        parameters = {"first": first, "rows": future, "hands": HANDS, "spacing": SPACING}
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(INSERT_FUTURE, parameters)
+
+    with ThreadPoolExecutor(HANDS) as pool:
+        list(pool.map(insert, range(1, HANDS + 1)))
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(INSERT_FUTURE, {"rows": future})
         if finished:
             connection.execute(INSERT_FINISHED, {"rows": finished})
         connection.execute("VACUUM ANALYZE scheduled_tasks")

@@ -52,6 +52,7 @@ def flatness(arena: Arena, tasks: int, number: int, *, held: bool, at_once: bool
             "ratio": last / first,
             "first_settled": first_settled,
             "last_settled": last_settled,
+            "tasks": tasks,
             "room": room,
         }
     )
@@ -87,6 +88,7 @@ MEASURE = Measure(
         Metric("ratio", "last / first", "lower", 2),
         Metric("first_settled", "first settles", "lower", 2),
         Metric("last_settled", "last settles", "lower", 2),
+        Metric("tasks", "tasks", "neither"),
         Metric("room", "tasks a claim", "neither"),
     ),
     trials,
