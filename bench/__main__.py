@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import report, results
+from bench import readme, report, results
 from bench.arena import open_broker
 from bench.measures.every import MEASURES
 from bench.plan import FULL, QUICK
@@ -34,13 +34,20 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def show(run: results.Run, directory: Path) -> None:
+    """Write what people read; the project's README only where the results are its own."""
+    report.write(run, directory)
+    if directory.resolve() == HERE.resolve():
+        readme.write(run, HERE.parent / "README.md")
+
+
 def main() -> int:
     """Run what the arguments ask for; each measurement is kept as soon as it is through. 1 if any failed."""
     given = arguments()
     file = given.out / "results.json"
     run = results.load(file)
     if given.redraw:
-        report.write(run, given.out)
+        show(run, given.out)
         return 0
     plan = QUICK if given.quick else FULL
     plan = replace(
@@ -62,7 +69,7 @@ def main() -> int:
                 if table.failed:
                     failed.append(name)
     finally:
-        report.write(run, given.out)
+        show(run, given.out)
         say(f"{given.out / 'RESULTS.md'}: {time.monotonic() - began:.0f} s")
     if failed:
         say(f"Not everything could be measured: {', '.join(failed)}")

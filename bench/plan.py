@@ -72,6 +72,6 @@ FULL = Plan(
     snapshot_claims=4_000,
     insert_seconds=3.0,
     idle_seconds=30.0,
-    peers_idle_seconds=10.0,
+    peers_idle_seconds=5.0,
     memory_tasks=1_000_000,
 )

@@ -6,10 +6,12 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.results import Line, Run, Table
 
 OURS, THEIRS = "#c2410c", "#64748b"
+PALE = 0.55
 SHADES = ("#1d4ed8", "#0f766e", "#7c3aed", "#a16207", "#475569", "#be185d")
 
 STYLE = {
@@ -38,7 +40,7 @@ def draw(run: Run, directory: Path) -> Mapping[str, list[str]]:
 
 def _figures(tables: Mapping[str, Table]) -> Iterator[tuple[str, str, Figure]]:
     if "drain" in tables and (lines := _measured(tables["drain"], "rate")):
-        yield "drain", "throughput.svg", _bars(lines, "rate", "No-op tasks a second")
+        yield "drain", "throughput.svg", _bars(lines, "rate", "Drain of no-op tasks", "tasks a second")
     for rate in (50, 1000):
         key = f"lateness@{rate}"
         if "lateness" in tables and (lines := _drawn(tables["lateness"], key)):
@@ -66,17 +68,22 @@ def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _bars(lines: list[Line], key: str, title: str) -> Figure:
+def _bars(lines: list[Line], key: str, title: str, unit: str) -> Figure:
+    """The fastest on top; at-worker in its own colour, defaults paler than what is tuned."""
     ordered = sorted(lines, key=lambda line: line.value(key) or 0.0)
     values = [line.value(key) or 0.0 for line in ordered]
     labels = [line.label for line in ordered]
-    figure, axes = _axes(8, 0.6 + 0.32 * len(ordered), title)
-    colours = [OURS if label.startswith("at-worker") else THEIRS for label in labels]
-    bars = axes.barh(labels, values, color=colours, height=0.7)
+    figure, axes = _axes(8, 0.9 + 0.3 * len(ordered), title)
+    bars = axes.barh(labels, values, height=0.7)
+    for bar, label in zip(bars, labels, strict=True):
+        bar.set_color(OURS if label.startswith("at-worker") else THEIRS)
+        bar.set_alpha(PALE if "defaults" in label else 1.0)
+    axes.set_ylim(-0.6, len(ordered) - 0.4)
     axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=4)
     axes.grid(visible=False, axis="y")
     axes.set_xlim(right=max(values) * 1.12)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_xlabel(unit)
     return figure
 
 
@@ -97,9 +104,13 @@ def _distribution(lines: list[Line], key: str, title: str, unit: str) -> Figure:
             label=line.label,
         )
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 3, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-    axes.set_xlabel(unit)
-    axes.set_ylabel("% of the tasks")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(f"{unit}, logarithmic")
+    axes.set_ylabel("% of the tasks, at most that much")
+    axes.set_ylim(0, 101)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
     return figure
 
@@ -119,11 +130,12 @@ def _claims(table: Table) -> Figure | None:
             list(sized), [line.value(key) or 0.0 for line in sized.values()], style, color=OURS, label=key
         )
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_xlabel("future rows in the table")
+    axes.set_ylim(0, 1.25 * max(line.value("p99") or 0.0 for line in sized.values()))
+    axes.set_xticks(list(sized), [f"{rows:,}" for rows in sized], minor=False)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("future rows in the table, logarithmic")
     axes.set_ylabel("milliseconds")
-    axes.legend(frameon=False)
+    axes.legend(loc="lower right", frameon=False)
     return figure
 
 

@@ -27,12 +27,12 @@ def write(run: Run, directory: Path) -> None:
 
 
 def described(run: Run) -> list[str]:
-    """On what it was measured, the last time."""
+    """When and on what it was measured, the last time."""
     last = run.latest
     on = last.machine
     versions = {"PostgreSQL": last.postgres, **last.versions}
     return [
-        f"Machine: {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
+        f"Measured {last.date}. Machine: {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
     ]

@@ -12,7 +12,7 @@ from bench.measure import Measure, Metric, Sample, Trial, rate
 from bench.plan import Plan
 from bench.waiting import until_finished, until_started
 
-LONGEST = 8.0  # seconds; of a drain that takes longer, this much counts
+LONGEST = 5.0  # seconds; of a drain that takes longer, this much counts
 
 
 def drain(arena: Arena, contender: Contender, tasks: int, processes: int) -> Sample:

@@ -107,4 +107,5 @@ MEASURE = Measure(
         *(Metric(f"{key}@commit", f"{key} now, from the return", "lower", 2) for key in ("p50", "p99")),
     ),
     trials,
+    most_rounds=2,
 )
