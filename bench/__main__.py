@@ -18,7 +18,9 @@ HERE = Path(__file__).parent
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="at-worker beside its peers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="at-worker beside its peers.", allow_abbrev=False
+    )
     parser.add_argument("--quick", action="store_true", help="about 3 minutes: small sizes, one round")
     parser.add_argument(
         "--only", nargs="+", choices=sorted(MEASURES), metavar="MEASURE", help=", ".join(MEASURES)

@@ -5,6 +5,7 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,8 @@ PACKAGES = (
     "at-worker", "pgqueuer", "oban", "procrastinate", "celery", "dramatiq",
     "psycopg", "asyncpg", "requests", "pika", "aiosmtplib",
 )  # fmt: skip
+
+PRIVATE = ("--dsn", "--out")
 
 
 def machine() -> dict[str, str]:
@@ -35,9 +38,20 @@ def machine() -> dict[str, str]:
 
 def circumstances() -> Circumstances:
     """Of a measurement that is about to begin."""
-    command = f"python -m bench {shlex.join(sys.argv[1:])}".strip()
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return Circumstances(date, command, busy(), machine(), versions())
+    return Circumstances(date, command(sys.argv[1:]), busy(), machine(), versions())
+
+
+def command(arguments: Sequence[str]) -> str:
+    """What was asked for, without what is only of this machine, or secret."""
+    told, rest = ["python", "-m", "bench"], iter(arguments)
+    for word in rest:
+        name, equals, _ = word.partition("=")
+        if name not in PRIVATE:
+            told.append(word)
+        elif not equals:
+            next(rest, None)
+    return shlex.join(told)
 
 
 def versions() -> dict[str, str]:

@@ -32,9 +32,9 @@ def described(run: Run) -> list[str]:
     on = last.machine
     versions = {"PostgreSQL": last.postgres, **last.versions}
     return [
-        f"Measured {last.date}. Machine: {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
+        f"Measured {last.date} on {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
         "",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version) + ".",
     ]
 
 
@@ -73,7 +73,9 @@ def _when(table: Table, latest: Circumstances) -> str:
         f"{on.busy:.0f} % busy."
     )
     ours, theirs = ({"PostgreSQL": one.postgres, **one.versions, **one.machine} for one in (on, latest))
-    if different := [f"{name} {value}" for name, value in ours.items() if theirs.get(name) != value]:
+    if different := [
+        f"{name} {value}" for name, value in ours.items() if value and theirs.get(name) != value
+    ]:
         text += f" Other than above: {', '.join(different)}."
     return text + "*"
 
@@ -84,6 +86,8 @@ def _table(table: Table) -> list[str]:
         for metric in table.metrics
         if any(line.rounds.get(metric.key) for line in table.lines.values())
     ]
+    if not metrics:
+        return []
     head = ["", *(metric.label for metric in metrics)]
     rows = [head, ["---", *("---:" for _ in metrics)]]
     rows += [[line.label, *(_cell(line, metric) for metric in metrics)] for line in table.lines.values()]

@@ -43,7 +43,8 @@ class Line:
 
     def fail(self, error: Exception) -> None:
         """Say what went wrong."""
-        self.problem, self.failed = f"failed: {type(error).__name__}: {error}", True
+        text = f"failed: {type(error).__name__}: {error}"
+        self.problem, self.failed = " ".join(text.split()), True
 
     def value(self, key: str) -> float | None:
         """The median of the rounds."""
