@@ -25,6 +25,15 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICKS
 
 
+def anonymous(pid: int) -> int:
+    """Bytes of memory that no file backs, such as the file of marks, of a process and its descendants."""
+    pages = 0
+    for one in family(pid):
+        _, resident_pages, shared, *_ = Path(f"/proc/{one}/statm").read_text().split()
+        pages += int(resident_pages) - int(shared)
+    return pages * _PAGE
+
+
 def resident(pid: int) -> int:
     """Bytes of memory of a process and its descendants."""
     return sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE for one in family(pid))

@@ -13,7 +13,7 @@ from bench.measure import Measure, Trial
 from bench.plan import Plan
 from bench.results import Line, Table
 
-PATIENCE = 240  # seconds that one trial, or the preparation of all of a measurement, may take
+PATIENCE = 300  # seconds that one trial, or the preparation of all of a measurement, may take
 
 
 class TookTooLong(RuntimeError):

@@ -14,7 +14,7 @@ from bench.servers.serving import serving
 
 THREADS = 32  # the default of WORKER_CONCURRENCY
 DELAYS = (0, 20)  # milliseconds until the server answers
-TASKS = {0: 5_000, 20: 4_000}
+TASKS = {0: 4_000, 20: 3_000}
 
 BATCHES = at_worker.worker("batches of 500", 0, WORKER_BATCH_SIZE="500")
 

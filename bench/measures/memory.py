@@ -15,7 +15,7 @@ from bench.enqueue import enqueuer
 from bench.measure import Measure, Metric, Sample, Trial, rate
 from bench.plan import Plan
 from bench.processes import check
-from bench.procfs import cpu_seconds, resident
+from bench.procfs import anonymous, cpu_seconds
 from bench.waiting import STALL, Stalled, until_finished
 
 STEP = 0.25  # seconds between two looks
@@ -44,7 +44,7 @@ def memory(arena: Arena, worker: Contender, tasks: int) -> Sample:
             while not seen or seen[-1][0] < tasks:
                 time.sleep(STEP)
                 check(workers, place.log)
-                seen.append((place.marks.written(0, tasks), resident(workers[0].pid)))
+                seen.append((place.marks.written(0, tasks), anonymous(workers[0].pid)))
                 if len(seen) < 2 or seen[-1][0] > seen[-2][0]:
                     progress = time.monotonic()
                 elif time.monotonic() - progress > STALL:
@@ -78,8 +78,9 @@ def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
 MEASURE = Measure(
     "memory",
     "A long drain",
-    "Resident memory of one worker and its parent in MiB, once a tenth of the tasks was done, at most after "
-    "that, and at the end; their processor time; and the transactions that the server counted.",
+    "Memory of one worker and its parent in MiB, without what they share with files, once a tenth of the "
+    "tasks was done, at most after that, and at the end; their processor time; and the transactions that the "
+    "server counted.",
     (
         Metric("early", "after a tenth", "lower", 1),
         Metric("most", "most", "lower", 1),
