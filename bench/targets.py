@@ -46,7 +46,12 @@ def targets(run: Run) -> list[Target]:
 
 def _drain(run: Run) -> Iterator[Target]:
     for own, variant, floor, bounded_by in (
-        (TUNED, "", 1.5, "PostgreSQL: each task is a row written twice, in two of its indexes"),
+        (
+            TUNED,
+            "",
+            1.5,
+            "PostgreSQL writes each row twice, with its index entries; beside it Python takes most of a core",
+        ),
         (DEFAULT, "defaults", 1.0, "a claim takes ten tasks, and is a round trip with an fsync of its own"),
     ):
         peers = _rates(run, variant)
@@ -102,7 +107,7 @@ def _due_now(run: Run) -> Iterator[Target]:
             f"due now, defaults: insert to start, {key}, ms",
             run.value("lateness", DEFAULT, f"{key}@now"),
             ceiling,
-            "two commits that wait for the disk, the insert's and the claim's",
+            "two commits that wait for the disk, the insert's and the claim's, and a NOTIFY between them",
         )
 
 
