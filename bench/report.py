@@ -68,10 +68,8 @@ def _verdict(target: Target) -> str:
 def _when(table: Table, latest: Circumstances) -> str:
     """When this one was measured, and what was different from the latest."""
     on = table.circumstances
-    text = (
-        f"*{on.date}, {table.seconds:.0f} s, `{on.command}`; before it, others kept the machine "
-        f"{on.busy:.0f} % busy."
-    )
+    text = f"*{on.date}, {table.seconds:.0f} s, `{on.command}`"
+    text += "." if on.busy is None else f"; before it, others kept the machine {on.busy:.0f} % busy."
     ours, theirs = ({"PostgreSQL": one.postgres, **one.versions, **one.machine} for one in (on, latest))
     if different := [
         f"{name} {value}" for name, value in ours.items() if value and theirs.get(name) != value

@@ -17,7 +17,7 @@ class Circumstances:
 
     date: str
     command: str
-    busy: float
+    busy: float | None  # None: nobody looked
     machine: Mapping[str, str]
     versions: Mapping[str, str]
     postgres: str = ""
