@@ -1,3 +1,4 @@
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import trustme
 
-from at_worker.config import ConfigError, Settings, load, unknown, variables
+from at_worker.config import Allowances, ConfigError, Settings, load, unknown, variables
 
 SECRETS = {
     "DB_PASSWORD": "db_password",
@@ -25,6 +26,12 @@ SECRET_VALUES = {
     "RABBITMQ_URL": "amqps://at:hunter2@broker/%2F",
     "SMTP_PASSWORD": "hunter2",
 }
+
+ALLOWED_HOSTS = Allowances(hosts=frozenset({"hooks.example", "db-1", "b_2"}))
+ALLOWED_SUFFIXES = Allowances(suffixes=(".corp.example", ".svc"))
+ALLOWED_NETWORKS = Allowances(
+    networks=tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "::1/128", "192.168.0.7/32")))
+)
 
 
 def problems(**variables: str) -> list[str]:
@@ -56,6 +63,8 @@ def problems(**variables: str) -> list[str]:
         ("retention", None),
         ("http_timeout", 30),
         ("http_result_bytes", 4096),
+        ("http_guard", "metadata"),
+        ("http_allow", Allowances()),
         ("http_ca_file", None),
         ("http_proxy_url", None),
         ("rabbitmq_url", "amqp://guest:guest@localhost:5672/%2F"),
@@ -106,6 +115,10 @@ def test_every_setting_has_a_variable_with_a_meaning() -> None:
         ("WORKER_RETENTION", "12h", "retention", 43_200),
         ("HTTP_TIMEOUT", "1.5", "http_timeout", 1.5),
         ("HTTP_RESULT_BYTES", "0", "http_result_bytes", 0),
+        ("HTTP_GUARD", "Public", "http_guard", "public"),
+        ("HTTP_ALLOW", "Hooks.Example. , ,db-1\tb_2", "http_allow", ALLOWED_HOSTS),
+        ("HTTP_ALLOW", "*.Corp.example *.svc", "http_allow", ALLOWED_SUFFIXES),
+        ("HTTP_ALLOW", "10.0.0.0/8, ::1 192.168.0.7", "http_allow", ALLOWED_NETWORKS),
         ("HTTP_PROXY_URL", "http://proxy:3128", "http_proxy_url", "http://proxy:3128"),
         ("RABBITMQ_URL", "amqps://broker/app", "rabbitmq_url", "amqps://broker/app"),
         ("SMTP_TLS", "None", "smtp_tls", "none"),
@@ -142,6 +155,26 @@ def test_a_value_is_read(variable: str, text: str, field: str, value: Any) -> No
         ("WORKER_RETENTION", "0", "'0' is shorter than 1 s"),
         ("HTTP_TIMEOUT", "0", "'0' is shorter than 0.1 s"),
         ("HTTP_RESULT_BYTES", "-1", "'-1' is not a whole number from 0 to 1048576"),
+        ("HTTP_GUARD", "on", "'on' is none of metadata, public, off"),
+        ("HTTP_ALLOW", "a.example, 10.0.0.1/8", "'10.0.0.1/8' is no network; is 10.0.0.0/8 meant?"),
+        (
+            "HTTP_ALLOW",
+            "10.0.0.0/33",
+            "'10.0.0.0/33' is neither a host name (in ASCII, xn--...) nor an address",
+        ),
+        ("HTTP_ALLOW", "256.1.1.1", "'256.1.1.1' is neither a host name"),
+        ("HTTP_ALLOW", "2130706433", "'2130706433' is neither a host name"),
+        ("HTTP_ALLOW", "a.0x7f", "'a.0x7f' is neither a host name"),
+        (
+            "HTTP_ALLOW",
+            "m\u00fcnchen.example",
+            "'m\u00fcnchen.example' is neither a host name (in ASCII, xn--...)",
+        ),
+        ("HTTP_ALLOW", "https://a.example/", "'https://a.example/' is neither a host name"),
+        ("HTTP_ALLOW", "a.example:80", "'a.example:80' is neither a host name"),
+        ("HTTP_ALLOW", "a.*.example", "'a.*.example' is neither a host name"),
+        ("HTTP_ALLOW", "*", "'*' is neither a host name"),
+        ("HTTP_ALLOW", "[::1]", "'[::1]' is neither a host name"),
         ("HTTP_CA_FILE", "/nowhere/ca.pem", "'/nowhere/ca.pem' holds no readable certificates (No such file"),
         ("HTTP_PROXY_URL", "proxy:3128", "is not a URL of the form http://host:port or https://host:port"),
         ("HTTP_PROXY_URL", "http://proxy:99999", "is not a URL of the form http://host:port"),

@@ -1,5 +1,6 @@
 """The settings of a worker."""
 
+from at_worker.config.allowances import Address, Allowances, Network
 from at_worker.config.settings import Settings, Variable, variables
 from at_worker.config.sources import DOTENV_FILES, ConfigError, load, unknown
 from at_worker.config.values import LISTEN_OFF
@@ -7,7 +8,10 @@ from at_worker.config.values import LISTEN_OFF
 __all__ = [
     "DOTENV_FILES",
     "LISTEN_OFF",
+    "Address",
+    "Allowances",
     "ConfigError",
+    "Network",
     "Settings",
     "Variable",
     "load",

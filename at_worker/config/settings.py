@@ -4,6 +4,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
 from at_worker.config import values
+from at_worker.config.allowances import Allowances, allowances
 from at_worker.config.values import Parse
 
 
@@ -133,6 +134,18 @@ class Settings:
         "4096",
         values.whole(0, 1_048_576),
         "how much of an answer's body `result` keeps; 0 = none",
+    )
+    http_guard: Literal["metadata", "public", "off"] = _setting(
+        "HTTP_GUARD",
+        "metadata",
+        values.one_of("metadata", "public", "off"),
+        "what the guard refuses: metadata, public (set it where end users choose the URLs) or off",
+    )
+    http_allow: Allowances = _setting(  # noqa: RUF009 - it makes a field
+        "HTTP_ALLOW",
+        "",
+        allowances,
+        "host names, `*.domain` names and networks that the guard lets through, with commas or blanks",
     )
     http_ca_file: str | None = _setting(
         "HTTP_CA_FILE",

@@ -66,6 +66,7 @@ def test_nothing_is_sent_and_nothing_changed(table: Table, at_worker: AtWorker) 
     [
         ("http_callback", {}, "url"),
         ("http_callback", {"url": "ftp://example.org/"}, "url"),
+        ("http_callback", {"url": "http://169.254.169.254/latest"}, "HTTP_GUARD=metadata"),
         ("http_callback", {"url": "http://example.org/", "timeout": "soon"}, "timeout"),
         ("rabbitmq", {"data": 1}, "queue"),
         ("rabbitmq", {"queue": "orders", "headers": 5}, "headers"),

@@ -58,6 +58,8 @@ def test_settings_of_a_dotenv_file_count(at_worker: AtWorker) -> None:
         ({"RABBITMQ_URL": "amqp://at:hunter2@broker:99999/"}, "RABBITMQ_URL: its value"),
         ({"RABBITMQ_URL": "amqp://at:hunter2@broker/?heartbeat=often"}, "RABBITMQ_URL: its value"),
         ({"HTTP_PROXY_URL": "http://at:hunter2@proxy:port"}, "HTTP_PROXY_URL: its value"),
+        ({"HTTP_GUARD": "private"}, "HTTP_GUARD: 'private' is none of metadata, public, off"),
+        ({"HTTP_ALLOW": "10.0.0.0/8 10.0.0.1/8"}, "HTTP_ALLOW: '10.0.0.1/8' is no network"),
         ({"SMTP_FROM": "nobody"}, "SMTP_FROM: 'nobody'"),
         ({"SMTP_FROM": "no body@example.org"}, "SMTP_FROM: "),
         (

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from at_worker.executors.http_callback.guard import Guard
 from at_worker.executors.http_callback.names import Addresses, TooManyLookups, resolve
 from at_worker.text import clip, one_line
 
@@ -68,12 +69,12 @@ class DeadlineTlsSocket(DeadlineSocket, ssl.SSLSocket):
         super().do_handshake(block)
 
 
-def connect(host: str, port: int, where: str) -> DeadlineSocket:
-    """Connect to the first address of `host` that answers; the time left is shared among them.
+def connect(host: str, port: int, where: str, guard: Guard) -> DeadlineSocket:
+    """Connect to the first address of `host` that `guard` admits and that answers; they share the time left.
 
-    Raises NoAnswer, which calls the target `where`.
+    Raises NoAnswer, which calls the target `where`, and Refused.
     """
-    addresses = _addresses(host, port, where)
+    addresses = guard.admit(host, _addresses(host, port, where))
     why = "its name has no address"
     for position, (family, kind, protocol, _, address) in enumerate(addresses):
         try:

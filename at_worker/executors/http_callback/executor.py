@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from at_worker import __version__
@@ -9,11 +10,12 @@ from at_worker.config import Settings
 from at_worker.executors.http_callback import payload as http_payload
 from at_worker.executors.http_callback.answer import body_text, classify, first_line, moved_to, retry_after
 from at_worker.executors.http_callback.deadlines import NoAnswer
+from at_worker.executors.http_callback.guard import Guard, Refused
 from at_worker.executors.http_callback.payload import Callback
 from at_worker.executors.http_callback.transport import Request, Transport
 from at_worker.jsontext import Json
-from at_worker.outcome import Outcome, Retry
-from at_worker.plugin import Attempt
+from at_worker.outcome import Fail, Outcome, Retry
+from at_worker.plugin import Attempt, InvalidPayload
 
 
 class HttpCallback:
@@ -22,12 +24,21 @@ class HttpCallback:
     def __init__(self, settings: Settings) -> None:
         self._timeout = settings.http_timeout
         self._most = settings.http_result_bytes
+        guard = Guard(settings.http_guard, settings.http_allow)
+        # Tasks name the same hosts again and again.
+        self._refusal = lru_cache(maxsize=1024)(guard.refusal_of_spelled)
         self._transport = Transport(
-            ca_file=settings.http_ca_file, proxy_url=settings.http_proxy_url, threads=settings.concurrency
+            ca_file=settings.http_ca_file,
+            proxy_url=settings.http_proxy_url,
+            guard=guard,
+            threads=settings.concurrency,
         )
 
     def parse(self, payload: Json) -> Callback:
-        return http_payload.parse(payload)
+        callback = http_payload.parse(payload)
+        if why := self._refusal(urlsplit(callback.url).hostname or ""):
+            raise InvalidPayload("url", f"is {why}")
+        return callback
 
     def execute(self, payload: Callback, attempt: Attempt) -> Outcome:
         started = time.monotonic()
@@ -38,6 +49,8 @@ class HttpCallback:
             answer = self._transport.exchange(request, ends, self._most)
         except NoAnswer as error:
             return Retry(str(error))
+        except Refused as error:
+            return Fail(f"refused: {error}")
         result: dict[str, Json] = {"status": answer.status}
         if body := body_text(answer, self._most):
             result["body"] = body

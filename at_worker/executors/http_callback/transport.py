@@ -31,6 +31,7 @@ from at_worker.executors.http_callback.deadlines import (
     left,
     no_answer,
 )
+from at_worker.executors.http_callback.guard import UNGUARDED, Guard
 
 # urllib3 logs whole URLs, tokens in their queries included.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
@@ -71,10 +72,11 @@ class Transport:
     Redirects are not followed, cookies are not kept, the environment's proxies and .netrc count for nothing.
     """
 
-    def __init__(self, *, ca_file: str | None, proxy_url: str | None, threads: int) -> None:
+    def __init__(self, *, ca_file: str | None, proxy_url: str | None, guard: Guard, threads: int) -> None:
         self._context = ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)
         self._context.sslsocket_class = DeadlineTlsSocket
         self._proxies = {"http": proxy_url, "https": proxy_url} if proxy_url else {}
+        self._guard = guard
         self._hosts = max(1, min(8, _MOST_IDLE // threads))
         self._local = threading.local()
         self._sessions: weakref.WeakSet[_Session] = weakref.WeakSet()
@@ -84,8 +86,9 @@ class Transport:
         """Send a request and read its answer by `ends`, with at least `most` bytes of the body.
 
         The answer counts from its headers on: a body that breaks off or takes too long is kept as far as it
-        came. Raises NoAnswer.
+        came. Raises NoAnswer and Refused.
         """
+        _sending.guard = self._guard
         with deadline(ends):
             try:
                 return self._exchange(request, max(_WORTH_READING, most))
@@ -187,7 +190,9 @@ class _Connection(HTTPConnection):
 
     def _new_conn(self) -> DeadlineSocket:
         where = host_and_port(self.host, self.port)
-        return connect(self._dns_host, self.port, f"the proxy {where}" if self.proxy else where)
+        if self.proxy:  # the operator's own choice
+            return connect(self._dns_host, self.port, f"the proxy {where}", UNGUARDED)
+        return connect(self._dns_host, self.port, where, _sending.guard)
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:  # noqa: ANN401, ARG002 - http.client's
         self._used = time.monotonic()

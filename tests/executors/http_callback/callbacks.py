@@ -54,8 +54,8 @@ class Authority:
         self.ca_file = str(directory / "ca.pem")
         self._ca.cert_pem.write_to_path(self.ca_file)
 
-    def server(self, *names: str) -> ssl.SSLContext:
+    def server(self, *names: str, not_after: datetime | None = None) -> ssl.SSLContext:
         """What a server of these names needs."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._ca.issue_cert(*names).configure_cert(context)
+        self._ca.issue_cert(*names, not_after=not_after).configure_cert(context)
         return context

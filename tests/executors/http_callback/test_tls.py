@@ -2,10 +2,13 @@
 
 import base64
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from at_worker.executors.http_callback.guard import UNGUARDED
 from at_worker.executors.http_callback.transport import Transport
+from at_worker.jsontext import Json
 from at_worker.outcome import Done, Outcome, Retry
 from tests.executors.http_callback.callbacks import Authority, once
 from tests.servers.http import Receiver, Reply, refusing, serving, tunnelling
@@ -42,7 +45,7 @@ def test_the_ca_file_is_trusted(secure: Receiver, authority: Authority, host: st
 
 
 def test_the_ca_file_replaces_the_built_in_authorities(secure: Receiver, authority: Authority) -> None:
-    transport = Transport(ca_file=authority.ca_file, proxy_url=None, threads=1)
+    transport = Transport(ca_file=authority.ca_file, proxy_url=None, guard=UNGUARDED, threads=1)
     before = transport._context.cert_store_stats()
     once({"url": secure.url}, HTTP_CA_FILE=authority.ca_file)
     transport.close()
@@ -61,6 +64,40 @@ def test_a_certificate_for_another_host_is_refused(authority: Authority) -> None
         why = reason(once({"url": receiver.url}, HTTP_CA_FILE=authority.ca_file))
         assert "certificate verify failed: IP address mismatch" in why
         assert receiver.arrivals == []
+
+
+def test_a_certificate_that_has_expired_is_refused(authority: Authority) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    with Receiver(authority.server("127.0.0.1", not_after=yesterday)) as receiver:
+        why = reason(once({"url": receiver.url}, HTTP_CA_FILE=authority.ca_file))
+        assert why.endswith("certificate verify failed: certificate has expired")
+        assert receiver.arrivals == []
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"verify": False}, {"insecure": True}, {"tls": {"verify": False}}, {"ssl_verify": False},
+        {"cert_reqs": "CERT_NONE"}, {"ca_file": "{ca}"}, {"HTTP_CA_FILE": "{ca}"},
+        {"headers": {"verify": "no"}}, {"auth": {"bearer": "t", "verify": False}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_no_payload_switches_verification_off(
+    secure: Receiver, authority: Authority, wish: dict[str, Json]
+) -> None:
+    wish = {key: authority.ca_file if value == "{ca}" else value for key, value in wish.items()}
+    assert "certificate verify failed" in reason(once({"url": secure.url, **wish}))
+    assert secure.arrivals == []
+
+
+def test_the_environment_adds_no_authority(
+    secure: Receiver, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, authority.ca_file)
+    assert "certificate verify failed" in reason(once({"url": secure.url}))
+    assert secure.arrivals == []
 
 
 def test_a_server_without_tls_says_so(plain: Receiver) -> None:
