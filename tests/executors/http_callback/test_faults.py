@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -132,6 +133,27 @@ def break_off_body(connection: socket.socket, _: threading.Event) -> None:
     connection.sendall(OK + b"Content-Length: 100\r\n\r\nhalf")
 
 
+def endless_line(connection: socket.socket, stopped: threading.Event) -> None:
+    read_head(connection)
+    connection.sendall(OK + b"X-Header: ")
+    while not stopped.is_set():
+        connection.sendall(b"x" * 65_536)
+
+
+def endless_chunks(connection: socket.socket, stopped: threading.Event) -> None:
+    read_head(connection)
+    connection.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+    while not stopped.is_set():
+        connection.sendall(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+
+
+def endless_trailers(connection: socket.socket, stopped: threading.Event) -> None:
+    read_head(connection)
+    connection.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    while not stopped.is_set():
+        connection.sendall(b"X-Trailer: x\r\n" * 1000)
+
+
 def reason(outcome: Outcome) -> str:
     assert isinstance(outcome, Retry)
     assert outcome.result is None
@@ -221,29 +243,94 @@ def test_a_body_that_never_ends_is_left_at_the_deadline_and_its_status_counts(
     assert set(str(outcome.result["body"])) == {"x"}
 
 
-def test_an_endless_body_is_cut_at_once(callback: HttpCallback) -> None:
-    with serving(endless_body) as port, within(TIMEOUT):
+def test_endless_trailers_are_left_at_the_deadline_and_the_status_counts(callback: HttpCallback) -> None:
+    with serving(endless_trailers) as port, within(TIMEOUT + SLACK):
+        outcome = call(callback, {"url": f"http://127.0.0.1:{port}/"})
+    assert isinstance(outcome, Done)
+    assert isinstance(outcome.result, dict)
+    assert outcome.result["body"] == "x"
+
+
+@pytest.mark.parametrize("handle", [endless_body, endless_chunks], ids=lambda f: f.__name__)
+def test_an_endless_body_is_cut_at_once(callback: HttpCallback, handle: Handle) -> None:
+    with serving(handle) as port, within(TIMEOUT):
         outcome = call(callback, {"url": f"http://127.0.0.1:{port}/"})
     assert isinstance(outcome, Done)
     assert isinstance(outcome.result, dict)
     assert outcome.result["body"] == "x" * 4096
 
 
-def test_a_body_that_breaks_off_leaves_the_status_to_count(callback: HttpCallback) -> None:
-    with serving(break_off_body) as port:
+@pytest.mark.parametrize(
+    ("lie", "kept"),
+    [
+        (b"Content-Length: 100\r\n\r\nhalf", "half"),
+        (b"Content-Length: -5\r\n\r\nbody", "body"),
+        (b"Content-Length: many\r\n\r\nbody", "body"),
+        (b"Content-Length: " + b"9" * 30 + b"\r\n\r\nbody", "body"),
+        (b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nbody", "body"),
+        (b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\nbody", "body"),
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\nmany\r\n", "body"),
+        (b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n-4\r\nmore", "bodymore"),
+    ],
+)
+def test_a_body_that_is_not_as_long_as_it_says_is_kept_as_far_as_it_came(
+    callback: HttpCallback, lie: bytes, kept: str
+) -> None:
+    def answer(connection: socket.socket, _: threading.Event) -> None:
+        read_head(connection)
+        connection.sendall(OK + lie)
+
+    with serving(answer) as port, within(TIMEOUT):
         outcome = call(callback, {"url": f"http://127.0.0.1:{port}/"})
     assert isinstance(outcome, Done)
     assert isinstance(outcome.result, dict)
-    assert outcome.result["body"] == "half"
+    assert outcome.result["body"] == kept
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"Content-Length: 2\r\n\r\nok and more",
+        b"Content-Length: 0\r\n\r\nHTTP/1.1 500 Smuggled\r\nContent-Length: 0\r\n\r\n",
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
+def test_what_comes_after_the_end_of_an_answer_is_not_taken_for_the_next(
+    callback: HttpCallback, lie: bytes
+) -> None:
+    answers = iter([lie, b"Content-Length: 4\r\n\r\nnext"])
+
+    def answer(connection: socket.socket, _: threading.Event) -> None:
+        while True:
+            read_head(connection)
+            connection.sendall(OK + next(answers))
+
+    with serving(answer) as port:
+        outcomes = [call(callback, {"url": f"http://127.0.0.1:{port}/"}) for _ in range(2)]
+    assert isinstance(outcomes[1], Done)
+    assert isinstance(outcomes[1].result, dict)
+    assert outcomes[1].result["body"] == "next"
+
+
+BOMB = b"0" * 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("coding", "bomb"),
+    [
+        (b"gzip", gzip.compress(BOMB)),
+        (b"deflate", zlib.compress(BOMB)),
+        (b"deflate", zlib.compress(BOMB)[2:]),
+    ],
+    ids=["gzip", "deflate", "bare deflate"],
+)
 @pytest.mark.parametrize("most", ["0", "4096"])
-def test_a_gzip_bomb_costs_no_memory(most: str) -> None:
-    bomb = gzip.compress(b"0" * 50_000_000)
+def test_a_compression_bomb_costs_no_memory(coding: bytes, bomb: bytes, most: str) -> None:
+    head = OK + b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(bomb))
 
     def explode(connection: socket.socket, _: threading.Event) -> None:
         read_head(connection)
-        connection.sendall(OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb) + bomb)
+        connection.sendall(head + bomb)
 
     with serving(explode) as port, executor(HTTP_RESULT_BYTES=most) as callback:
         tracemalloc.start()
@@ -264,6 +351,10 @@ def test_a_gzip_bomb_costs_no_memory(most: str) -> None:
         (reset, "{} broke the connection: Connection reset by peer"),
         (close_without_answer, "{} closed the connection without an answer"),
         (answer_garbage, "{} sent no HTTP answer: BadStatusLine: SSH-2.0-OpenSSH_9.2"),
+        (
+            endless_line,
+            "{} sent no HTTP answer: LineTooLong: got more than 65536 bytes when reading header line",
+        ),
         (endless_headers, "{} sent no HTTP answer: HTTPException: got more than 100 headers"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
