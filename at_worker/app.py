@@ -10,6 +10,7 @@ from dataclasses import replace
 from at_worker.config import LISTEN_OFF, Settings
 from at_worker.engine.cleaner import Cleaner
 from at_worker.engine.countdown import Countdown
+from at_worker.engine.destinations import Destinations
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
 from at_worker.engine.leases import Leases
@@ -63,8 +64,14 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
 
     with executors(settings) as known:
         settler = Settler(queue, leases)
+        destinations = Destinations(settings.concurrency, settings.destination_concurrency)
         execution = Execution(
-            known, leases, settler, default_delays=settings.retry_delays, worker_id=settings.worker_id
+            known,
+            leases,
+            settler,
+            destinations,
+            default_delays=settings.retry_delays,
+            worker_id=settings.worker_id,
         )
         runner = Runner(settings.concurrency, settings.task_timeout, execution.carry_out)
         heartbeat = Heartbeat(queue, leases, settings.heartbeat_interval)
@@ -76,7 +83,11 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             default_delays=settings.retry_delays,
         )
         watchdog = Watchdog(
-            runner, execution, settings.task_timeout, lambda reason: stop.fail(EXIT_NO_THREADS, reason)
+            runner,
+            execution,
+            destinations,
+            settings.task_timeout,
+            lambda reason: stop.fail(EXIT_NO_THREADS, reason),
         )
         countdown = Countdown(runner.start)
         poller = Poller(
@@ -92,6 +103,8 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
         polling = Loop("poller", poller.turn, stop.unusable)
         counting = Loop("countdown", countdown.turn, stop.unusable)
         countdown.wake = counting.wake
+        destinations.start = runner.start
+        runner.waiting = lambda: destinations.waiting
         settler.wake = settling.wake
         settler.rescheduled = poller.due_in
         cleaner.restored = lambda: poller.due_in(0.0)
@@ -109,7 +122,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             ),
             _written(settler),
             runner,
-            _grace(runner, countdown, execution, settings.shutdown_timeout),
+            _grace(runner, countdown, destinations, execution, settings.shutdown_timeout),
             running(counting, polling),
             _listening(settings, database, poller, stop),
         ):
@@ -148,14 +161,16 @@ def _written(settler: Settler) -> Iterator[None]:
 
 
 @contextmanager
-def _grace(runner: Runner, countdown: Countdown, execution: Execution, grace: float) -> Iterator[None]:
+def _grace(
+    runner: Runner, countdown: Countdown, destinations: Destinations, execution: Execution, grace: float
+) -> Iterator[None]:
     """After claiming has ended: hand back what has not started, let the rest finish, or interrupt it."""
     try:
         yield
     finally:
         until = time.monotonic() + grace
         execution.stopping.set()
-        for task in countdown.release() + runner.unstarted():
+        for task in countdown.release() + destinations.release() + runner.unstarted():
             execution.give_back(task)
         if not runner.wait_until_idle(until):
             interrupted = [

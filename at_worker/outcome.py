@@ -23,12 +23,14 @@ class Done:
 class Retry:
     """A failure that may pass; `after` asks for at least so many seconds until the next attempt.
 
-    A `result` of None leaves what an earlier attempt reported in the row.
+    A `result` of None leaves what an earlier attempt reported in the row. `unreachable` tells that no
+    connection to the task's destination came about: after some of these in a row its tasks are postponed.
     """
 
     reason: str
     after: float | None = None
     result: Json = None
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def resolve(
             return _settlement(task, Status.COMPLETED, run, result=result)
         case Fail(reason, result):
             return _settlement(task, Status.FAILED, run, error=reason, result=result)
-        case Retry(reason, after, result):
+        case Retry(reason, after, result, _):
             wait = max(_backoff(task, default_delays), min(after or 0.0, LONGEST_RETRY_AFTER))
             return _retry(task, reason, wait, now=now, run=run, result=result)
         case _:
@@ -111,6 +113,14 @@ def resolve_lost(
 def hand_back(task: Task) -> Settlement:
     """Give a task back that was claimed and never started; it stays due."""
     return Settlement(task.claim, Status.PENDING, attempted=False)
+
+
+def postpone(task: Task, seconds: float, why: str, *, now: float) -> Settlement:
+    """Let a task come back in so many seconds, without an attempt."""
+    reason = f"postponed: {why}"
+    if task.expires is not None and now + seconds >= task.expires:
+        return Settlement(task.claim, Status.FAILED, attempted=False, error=_written(f"expired: {reason}"))
+    return Settlement(task.claim, Status.PENDING, attempted=False, delay=seconds, error=_written(reason))
 
 
 def expire(task: Task) -> Settlement:
@@ -146,11 +156,15 @@ def _settlement(
         task.claim,
         status,
         delay=delay,
-        error=None if error is None else text.clip(text.clean(str(error))),
+        error=None if error is None else _written(error),
         result=None if result is None else _rendered(result),
         started=run.started if run else None,
         ended=run.ended if run else None,
     )
+
+
+def _written(error: object) -> str:
+    return text.clip(text.clean(str(error)))
 
 
 def _rendered(result: Json) -> str:

@@ -42,7 +42,11 @@ P = TypeVar("P")
 
 
 class Executor(Protocol[P]):
-    """Carries out the tasks of one type. One instance serves all threads of a worker."""
+    """Carries out the tasks of one type. One instance serves all threads of a worker.
+
+    It may have one more method, `destination(payload: P) -> str | None`, that names where the task goes (a
+    host, a server) as people would: what is slow or cannot be reached then does not hold up the others.
+    """
 
     def parse(self, payload: Json) -> P:
         """Check a payload, without side effects. Raises InvalidPayload."""

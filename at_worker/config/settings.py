@@ -79,6 +79,12 @@ class Settings:
     concurrency: int = _setting(
         "WORKER_CONCURRENCY", "32", values.whole(1, 1000), "threads: tasks that run at once"
     )
+    destination_concurrency: int | None = _setting(
+        "WORKER_DESTINATION_CONCURRENCY",
+        "",
+        values.optional(values.whole(1, 1000)),
+        "most tasks at once at one host, broker or mail server (default: all threads but a few)",
+    )
     cleaner_interval: float = _setting(
         "WORKER_CLEANER_INTERVAL",
         "5",

@@ -3,14 +3,27 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from at_worker import jsontext
+from at_worker.engine.destinations import Destinations, Postpone, Verdict
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Running
 from at_worker.engine.settler import Settler
 from at_worker.jsontext import Json
-from at_worker.outcome import Fail, Outcome, Retry, Run, Settlement, Status, expire, hand_back, resolve
+from at_worker.outcome import (
+    Fail,
+    Outcome,
+    Retry,
+    Run,
+    Settlement,
+    Status,
+    expire,
+    hand_back,
+    postpone,
+    resolve,
+)
 from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload
 from at_worker.task import Task
 from at_worker.text import clip, one_line
@@ -31,19 +44,24 @@ class Execution:
         executors: Mapping[str, AnyExecutor],
         leases: Leases,
         settler: Settler,
+        destinations: Destinations,
         *,
         default_delays: Sequence[float],
         worker_id: str,
     ) -> None:
         self._executors = executors
+        self._destination: dict[str, Callable[[Any], str | None] | None] = {
+            name: getattr(executor, "destination", None) for name, executor in executors.items()
+        }
+        self._destinations = destinations
         self._leases = leases
         self._settler = settler
         self._default_delays = default_delays
         self._worker_id = worker_id
         self.stopping = threading.Event()
 
-    def carry_out(self, running: Running) -> None:
-        """Run one task in the calling thread."""
+    def carry_out(self, running: Running) -> bool:
+        """Run one task in the calling thread; False where it waits for another to end."""
         task = running.task
         try:
             if self.stopping.is_set() or running.started - task.due > STALE:
@@ -51,15 +69,26 @@ class Execution:
             elif task.expires is not None and running.started >= task.expires:
                 self._settle(expire(task))
             else:
-                self.end(running, self._outcome(running))
+                match self._outcome(running):
+                    case Postpone() as verdict:
+                        self.postpone(task, verdict)
+                    case Verdict():
+                        return False
+                    case outcome:
+                        self.end(running, outcome)
         except BaseException:
             # Without an end to write, the heartbeat stops and the cleaner gives the task back.
             self._leases.lose(task.claim)
             raise
+        return True
 
     def give_back(self, task: Task) -> None:
         """End a claim that was never started."""
         self._settle(hand_back(task))
+
+    def postpone(self, task: Task, verdict: Postpone) -> None:
+        """Let a task come back later: its destination takes none just now."""
+        self._settle(postpone(task, verdict.seconds, verdict.why, now=time.monotonic()))
 
     def end(self, running: Running, outcome: Outcome) -> bool:
         """Settle an attempt; False where it had been settled already or its claim was lost."""
@@ -79,7 +108,7 @@ class Execution:
             self._settler.put(settlement)
         return first
 
-    def _outcome(self, running: Running) -> Outcome:
+    def _outcome(self, running: Running) -> Outcome | Postpone | Verdict:
         task = running.task
         executor = self._executors.get(task.type)
         if executor is None:
@@ -88,7 +117,15 @@ class Execution:
             )
         try:
             payload = executor.parse(parse_payload(task.payload))
-            outcome: object = executor.execute(payload, self._attempt(running))
+            locate = self._destination[task.type]
+            destination = None if locate is None else locate(payload)
+            if destination is None:
+                outcome: object = executor.execute(payload, self._attempt(running))
+            else:
+                verdict = self._destinations.enter(task, destination, running.started)
+                if verdict is not Verdict.START:
+                    return verdict
+                outcome = self._visit(destination, executor, payload, running)
         except InvalidPayload as error:
             return Fail(str(error))
         except BaseException as error:  # sys.exit() in a plug-in must not cost the task or the thread
@@ -99,6 +136,18 @@ class Execution:
         return Retry(
             f"the executor of {task.type} returned {type(outcome).__name__}, not Done, Retry or Fail"
         )
+
+    def _visit(self, destination: str, executor: AnyExecutor, payload: object, running: Running) -> object:
+        unreachable = None
+        try:
+            outcome: object = executor.execute(payload, self._attempt(running))
+            if isinstance(outcome, Retry) and outcome.unreachable:
+                unreachable = outcome.reason
+        finally:
+            self._destinations.leave(
+                running.task.claim, destination, unreachable=unreachable, now=time.monotonic()
+            )
+        return outcome
 
     def _attempt(self, running: Running) -> Attempt:
         task = running.task

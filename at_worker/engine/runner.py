@@ -30,14 +30,15 @@ class Running:
 class Runner:
     """A pool of threads that knows how many are idle and can write one off that never returns.
 
-    Tasks are handed over as `room` allows, so that none waits here for long.
+    Tasks are handed over as `room` allows, so that none waits here for long. `carry_out` returns False where
+    a task left its thread to wait for another.
     """
 
     def __init__(
         self,
         concurrency: int,
         timeout: float,
-        carry_out: Callable[[Running], None],
+        carry_out: Callable[[Running], bool],
     ) -> None:
         self.concurrency = concurrency
         self._timeout = timeout
@@ -50,18 +51,20 @@ class Runner:
         self._ends: deque[float] = deque()
         self.written_off = 0
         self.freed: Callable[[], None] = lambda: None
+        self.waiting: Callable[[], int] = lambda: 0
 
     @property
     def room(self) -> int:
         """How many tasks may be handed over: idle threads, and as many as lately ended in a moment.
 
-        Those keep the threads of short tasks busy while the next claim is on its way.
+        Those keep the threads of short tasks busy while the next claim is on its way. What left its thread
+        again to wait for another task comes first.
         """
         horizon = time.monotonic() - RECENT
         with self._lock:
             while self._ends and self._ends[0] < horizon:
                 self._ends.popleft()
-            return self.concurrency - self._busy + len(self._ends)
+            return self.concurrency - self._busy + len(self._ends) - self.waiting()
 
     def start(self, task: Task) -> None:
         """Hand a task to the next thread that is idle."""
@@ -129,24 +132,26 @@ class Runner:
             running = Running(task, started, started + self._timeout)
             with self._lock:
                 self._running[task.claim] = running
+            ended = True
             try:
-                self._carry_out(running)
+                ended = self._carry_out(running)
             except BaseException:
                 # Nothing may cost the worker a thread, not even MemoryError or SystemExit.
                 logger.exception("Surprise in the thread of task %d", task.id)
-            if not self._leave(task.claim):
+            if not self._leave(task.claim, ended=ended):
                 with self._lock:
                     self.written_off -= 1
                 return
             self.freed()
 
-    def _leave(self, claim: Claim) -> bool:
+    def _leave(self, claim: Claim, *, ended: bool) -> bool:
         """The thread is idle again; False where it was written off meanwhile and another has its place."""
         with self._lock:
             if self._running.pop(claim, None) is None:
                 return False
             self._busy -= 1
-            self._ends.append(time.monotonic())
+            if ended:
+                self._ends.append(time.monotonic())
             self._tell_if_idle()
             return True
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from at_worker.engine.destinations import Destinations
 from at_worker.engine.execution import STALE, Execution
 from at_worker.engine.runner import Runner
 from at_worker.outcome import Retry
@@ -21,9 +22,15 @@ class Watchdog:
     """
 
     def __init__(
-        self, runner: Runner, execution: Execution, timeout: float, give_up: Callable[[str], None]
+        self,
+        runner: Runner,
+        execution: Execution,
+        destinations: Destinations,
+        timeout: float,
+        give_up: Callable[[str], None],
     ) -> None:
         self._runner = runner
+        self._destinations = destinations
         self._execution = execution
         self._timeout = timeout
         self._give_up = give_up
@@ -37,6 +44,8 @@ class Watchdog:
         for task in self._runner.overdue(now - STALE):
             # Somebody else may start it sooner.
             self._execution.give_back(task)
+        for task, verdict in self._destinations.overdue(now - STALE, now):
+            self._execution.postpone(task, verdict)
         # What starts from now on has its deadline a whole timeout away.
         pause = self._timeout
         for running in self._runner.running():
@@ -47,6 +56,7 @@ class Watchdog:
             reason = f"timed out after {self._timeout:g} s, may still be running"
             self._execution.end(running, Retry(reason))
             self._runner.write_off(running.task.claim)
+            self._destinations.forget(running.task.claim)
         if self._runner.written_off >= self._runner.concurrency:
             self._give_up(
                 f"{self._runner.written_off} tasks overran WORKER_TASK_TIMEOUT and have not returned:"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from at_worker.engine.cleaner import CATCH_UP, Cleaner
 from at_worker.engine.countdown import Countdown
+from at_worker.engine.destinations import Destinations
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
 from at_worker.engine.leases import Leases
@@ -86,14 +87,18 @@ class Bench:
         self.queue = Queue(self.database, f"{settings.worker_id}/{boot}", settings.task_types)
         self.leases = Leases()
         self.settler = Settler(self.queue, self.leases)
+        self.destinations = Destinations(settings.concurrency, settings.destination_concurrency)
         self.execution = Execution(
             known or {"probe": self.probe, "other": self.probe},
             self.leases,
             self.settler,
+            self.destinations,
             default_delays=settings.retry_delays,
             worker_id=settings.worker_id,
         )
         self.runner = Runner(settings.concurrency, settings.task_timeout, self.execution.carry_out)
+        self.destinations.start = self.runner.start
+        self.runner.waiting = lambda: self.destinations.waiting
         self.countdown = Countdown(self.runner.start)
         self.poller = Poller(
             self.queue,
@@ -105,7 +110,9 @@ class Bench:
             worker_id=settings.worker_id,
         )
         self.heartbeat = Heartbeat(self.queue, self.leases, settings.heartbeat_interval)
-        self.watchdog = Watchdog(self.runner, self.execution, settings.task_timeout, self.gave_up.append)
+        self.watchdog = Watchdog(
+            self.runner, self.execution, self.destinations, settings.task_timeout, self.gave_up.append
+        )
         self.cleaner = Cleaner(
             Recovery(self.database, settings.stuck_timeout, settings.task_types),
             interval=settings.cleaner_interval,

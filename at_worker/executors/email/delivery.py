@@ -57,6 +57,7 @@ class Broken:
 
     reason: str
     permanent: bool = False
+    unreachable: bool = False
 
 
 Report: TypeAlias = Delivered | Refused | Broken
@@ -92,10 +93,11 @@ def conclude(before: Progress, report: Report, server: str, facts: Mapping[str, 
     """Decide how an attempt to reach `before.open` ended; `facts` go into the result as they are."""
     refused = dict(before.refused or {})
     match report:
-        case Broken(reason, permanent):
-            return _failure(
-                permanent, reason, before.accepted, _result(before.accepted, refused, None, facts)
-            )
+        case Broken(reason, permanent, unreachable):
+            result = _result(before.accepted, refused, None, facts)
+            if unreachable:
+                return Retry(reason, result=result, unreachable=True)
+            return _failure(permanent, reason, before.accepted, result)
         case Refused(what, reply):
             result = _result(before.accepted, refused, reply, facts)
             return _failure(reply.permanent, f"{server} refused {what}: {reply}", before.accepted, result)

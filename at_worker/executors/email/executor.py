@@ -38,6 +38,10 @@ class Email:
     def parse(self, payload: Json) -> Mail:
         return mail.parse(payload, self._sender)
 
+    def destination(self, payload: Mail) -> str:  # noqa: ARG002 - all mails go to one server
+        """The mail server."""
+        return str(self._server)
+
     def execute(self, payload: Mail, attempt: Attempt) -> Outcome:
         started = time.monotonic()
         progress = Progress.read(payload.recipients, attempt.previous)

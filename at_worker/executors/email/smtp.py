@@ -14,6 +14,7 @@ from at_worker.executors.email.delivery import Broken, Refused, Reply, Report
 
 ERRORS = (OSError, aiosmtplib.SMTPException)
 _GOODBYE_SECONDS = 1.0
+CONNECTING = "connecting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Connection(aiosmtplib.SMTP):
 
     async def open(self, server: Server, step: Step) -> None:
         """Connect, start TLS and log in, as the server's settings say."""
-        step.doing = "connecting"
+        step.doing = CONNECTING
         await self.connect()
         if server.tls == "starttls":
             step.doing = "starting TLS"
@@ -145,9 +146,14 @@ def failure(error: Exception, server: Server, step: Step, seconds: float) -> Rep
             reply = reply.replace(server.password, "***") if server.password else reply
             return Broken(f"{server} refused the login of {server.user}: {reply}")
         case aiosmtplib.SMTPConnectError(__cause__=OSError() as cause):
-            return Broken(f"{server} {_broken(cause, seconds)} while {step.doing}")
+            return _not_delivered(cause, server, step, seconds)
         case _:
-            return Broken(f"{server} {_broken(error, seconds)} while {step.doing}")
+            return _not_delivered(error, server, step, seconds)
+
+
+def _not_delivered(error: Exception, server: Server, step: Step, seconds: float) -> Broken:
+    reason = f"{server} {_broken(error, seconds)} while {step.doing}"
+    return Broken(reason, unreachable=step.doing == CONNECTING)
 
 
 def _broken(error: Exception, seconds: float) -> str:

@@ -23,6 +23,10 @@ class NoAnswer(Exception):
     """No answer came; the text says why, in one line without secrets."""
 
 
+class Unreachable(NoAnswer):
+    """No connection came about."""
+
+
 @contextmanager
 def deadline(at: float) -> Iterator[None]:
     """Bound all that this thread's sockets do inside by `at`, an instant of `time.monotonic()`."""
@@ -72,7 +76,7 @@ class DeadlineTlsSocket(DeadlineSocket, ssl.SSLSocket):
 def connect(host: str, port: int, where: str, guard: Guard) -> DeadlineSocket:
     """Connect to the first address of `host` that `guard` admits and that answers; they share the time left.
 
-    Raises NoAnswer, which calls the target `where`, and Refused.
+    Raises Unreachable, which calls the target `where`, and Refused.
     """
     addresses = guard.admit(host, _addresses(host, port, where))
     why = "its name has no address"
@@ -84,7 +88,7 @@ def connect(host: str, port: int, where: str, guard: Guard) -> DeadlineSocket:
             why = f"no answer within {_limit()}"
         except OSError as error:
             why = error.strerror or str(error)
-    raise NoAnswer(f"cannot connect to {where}: {why}")
+    raise Unreachable(f"cannot connect to {where}: {why}")
 
 
 def _connected(sock: DeadlineSocket, address: Any, seconds: float) -> DeadlineSocket:  # noqa: ANN401 - by family
@@ -104,11 +108,13 @@ def _addresses(host: str, port: int, where: str) -> Addresses:
         return resolve(host, port, left())
     except TimeoutError:
         why = f"no answer within {_limit()}"
-    except (TooManyLookups, UnicodeError) as error:
+    except TooManyLookups as error:
+        raise NoAnswer(f"cannot resolve the name of {where}: {error}") from None
+    except UnicodeError as error:
         why = str(error)
     except OSError as error:
         why = error.strerror or str(error)
-    raise NoAnswer(f"cannot resolve the name of {where}: {why}")
+    raise Unreachable(f"cannot resolve the name of {where}: {why}")
 
 
 def no_answer(error: BaseException, where: str) -> NoAnswer:

@@ -9,13 +9,15 @@ from at_worker import __version__
 from at_worker.config import Settings
 from at_worker.executors.http_callback import payload as http_payload
 from at_worker.executors.http_callback.answer import body_text, classify, first_line, moved_to, retry_after
-from at_worker.executors.http_callback.deadlines import NoAnswer
+from at_worker.executors.http_callback.deadlines import NoAnswer, Unreachable, host_and_port
 from at_worker.executors.http_callback.guard import Guard, Refused
 from at_worker.executors.http_callback.payload import Callback
 from at_worker.executors.http_callback.transport import Request, Transport
 from at_worker.jsontext import Json
 from at_worker.outcome import Fail, Outcome, Retry
 from at_worker.plugin import Attempt, InvalidPayload
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class HttpCallback:
@@ -40,6 +42,11 @@ class HttpCallback:
             raise InvalidPayload("url", f"is {why}")
         return callback
 
+    def destination(self, payload: Callback) -> str:
+        """Host and port of the URL."""
+        parts = urlsplit(payload.url)
+        return host_and_port(parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
+
     def execute(self, payload: Callback, attempt: Attempt) -> Outcome:
         started = time.monotonic()
         ends = min(started + (payload.timeout or self._timeout), attempt.deadline)
@@ -48,7 +55,7 @@ class HttpCallback:
             request = Request(payload.method, payload.url, headers, payload.content)
             answer = self._transport.exchange(request, ends, self._most)
         except NoAnswer as error:
-            return Retry(str(error))
+            return Retry(str(error), unreachable=isinstance(error, Unreachable))
         except Refused as error:
             return Fail(f"refused: {error}")
         result: dict[str, Json] = {"status": answer.status}

@@ -45,6 +45,10 @@ class RabbitMQ:
     def parse(self, payload: Json) -> Publication:
         return parse(payload)
 
+    def destination(self, payload: Publication) -> str:  # noqa: ARG002 - all messages go to one broker
+        """The broker."""
+        return self._publisher.target
+
     def execute(self, payload: Publication, attempt: Attempt) -> Outcome:
         started = time.monotonic()
         message = _message(payload, attempt)

@@ -1,0 +1,197 @@
+"""Which task may take a thread to its destination: fair shares, and a breaker for what cannot be reached."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from at_worker.task import Claim, Task
+
+logger = logging.getLogger(__name__)
+
+# So many failures to connect in a row open the breaker of a destination.
+FAILURES = 5
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 60.0
+SLOW = 1.0
+SLOW_PAUSE = 5.0
+# Postponed tasks come back one by one, 500 a second, so that a million of them do not take all claims.
+SPACING = 0.002
+# Threads that one destination may hold for each that is idle beyond the last one: 30 of 32, fewer where
+# others hold many.
+SHARE = 15
+# All that are slow together leave this part of the threads free.
+KEPT = 8
+# With fewer threads than these, one kept free would cost more than it saves.
+SMALL_POOL = 8
+FORGOTTEN = 600.0
+
+
+class Verdict(Enum):
+    """What becomes of a task that is not postponed."""
+
+    START = auto()
+    WAIT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """The task has to come back in so many seconds."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(slots=True)
+class _Destination:
+    """What is known of one; instants are monotonic seconds, `running` has the oldest first."""
+
+    running: dict[Claim, float] = field(default_factory=dict)
+    waiting: deque[Task] = field(default_factory=deque)
+    failures: int = 0
+    why: str = ""
+    pause: float = 0.0
+    retry_at: float = 0.0
+    probe: Claim | None = None
+    last_return: float = 0.0
+    was_slow: bool = False
+    used: float = 0.0
+
+    @property
+    def broken(self) -> bool:
+        return self.failures >= FAILURES
+
+    def held(self, now: float) -> float:
+        """For how many seconds the oldest of its running tasks has been running."""
+        return now - next(iter(self.running.values()), now)
+
+    def is_slow(self, now: float) -> bool:
+        return self.was_slow or self.held(now) >= SLOW
+
+    def postpone(self, now: float, earliest: float, why: str) -> Postpone:
+        self.last_return = max(self.last_return + SPACING, earliest)
+        return Postpone(self.last_return - now, why)
+
+
+class Destinations:
+    """The destinations of one worker's tasks: a host, the broker, the mail server. All threads share it.
+
+    A destination that is quick may let tasks wait for a thread in memory. One that holds its share of the
+    threads and is slow, and one that cannot be reached, has its tasks postponed in the table: they take
+    neither a thread nor a claim from those of others. `limit` bounds each, whatever its share.
+    """
+
+    def __init__(self, threads: int, limit: int | None) -> None:
+        self._threads = threads
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._known: dict[str, _Destination] = {}
+        self._running = 0
+        self._waiting = 0
+        self.start: Callable[[Task], None] = lambda _: None
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait in memory for a running one to end."""
+        return self._waiting
+
+    def enter(self, task: Task, name: str, now: float) -> Verdict | Postpone:
+        """Ask for the thread that has begun with this task; after START comes `leave`."""
+        with self._lock:
+            place = self._known.setdefault(name, _Destination())
+            place.used = now
+            if place.broken:
+                if now < place.retry_at:
+                    return place.postpone(now, place.retry_at, place.why)
+                place.probe = task.claim
+                place.retry_at = now + place.pause
+            elif not self._has_room(place, now):
+                if place.is_slow(now) or len(place.waiting) >= len(place.running):
+                    return place.postpone(now, now + SLOW_PAUSE, _crowded(name, place, now))
+                place.waiting.append(task)
+                self._waiting += 1
+                return Verdict.WAIT
+            place.running[task.claim] = now
+            self._running += 1
+        return Verdict.START
+
+    def leave(self, claim: Claim, name: str, *, unreachable: str | None, now: float) -> None:
+        """A task that was let in has ended; `unreachable` says why no connection came about."""
+        with self._lock:
+            place = self._known.get(name)
+            if place is None or (began := place.running.pop(claim, None)) is None:
+                return
+            self._running -= 1
+            place.was_slow = now - began >= SLOW
+            was_broken = place.broken
+            if unreachable is None:
+                place.failures, place.pause, place.last_return = 0, 0.0, 0.0
+            else:
+                self._count(place, claim, unreachable, now)
+            is_broken = place.broken
+            following = place.waiting.popleft() if place.waiting else None
+            if following is not None:
+                self._waiting -= 1
+        if is_broken and not was_broken:
+            logger.warning("[Executor] Tasks for %s are postponed: %s", name, unreachable)
+        elif was_broken and not is_broken:
+            logger.info("[Executor] %s is reached again", name)
+        if following is not None:
+            self.start(following)
+
+    def forget(self, claim: Claim) -> None:
+        """The thread of this task is written off."""
+        with self._lock:
+            for place in self._known.values():
+                if place.running.pop(claim, None) is not None:
+                    self._running -= 1
+
+    def overdue(self, before: float, now: float) -> list[tuple[Task, Postpone]]:
+        """Take back what was due before this monotonic instant and still waits: its destination is slow."""
+        late = []
+        with self._lock:
+            for name, place in self._known.items():
+                while place.waiting and place.waiting[0].due < before:
+                    verdict = place.postpone(now, now + SLOW_PAUSE, _crowded(name, place, now))
+                    late.append((place.waiting.popleft(), verdict))
+            self._waiting -= len(late)
+            self._known = {
+                name: place
+                for name, place in self._known.items()
+                if place.running or place.waiting or now - place.used < FORGOTTEN
+            }
+        return late
+
+    def release(self) -> list[Task]:
+        """Take all waiting tasks back: none of them will start."""
+        with self._lock:
+            tasks = [task for place in self._known.values() for task in place.waiting]
+            for place in self._known.values():
+                place.waiting.clear()
+            self._waiting = 0
+        return tasks
+
+    def _has_room(self, place: _Destination, now: float) -> bool:
+        mine = len(place.running)
+        if self._limit is not None and mine >= self._limit:
+            return False
+        if self._threads < SMALL_POOL:
+            return True
+        idle = self._threads - self._running
+        if place.is_slow(now) and idle <= self._threads // KEPT:
+            return False
+        return mine == 0 or mine < SHARE * (idle - 1)
+
+    def _count(self, place: _Destination, claim: Claim, why: str, now: float) -> None:
+        place.failures += 1
+        place.why = why
+        # Of those that began before the breaker opened, only the one that opened it counts.
+        if place.failures == FAILURES or (place.broken and claim == place.probe):
+            place.pause = min(max(2 * place.pause, FIRST_PAUSE), LONGEST_PAUSE)
+            place.retry_at = now + place.pause
+
+
+def _crowded(name: str, place: _Destination, now: float) -> str:
+    return f"{len(place.running)} tasks run at {name}, the oldest for {place.held(now):.1f} s"
