@@ -27,6 +27,7 @@ INSERT INTO scheduled_tasks (task_type, status, attempts, error_message, execute
     ('email',         'completed',  2, NULL,       now() - interval '1 hour',   now()),
     ('email',         'cancelled',  0, NULL,       now() - interval '1 hour',   now()),
     ('email',         'pending',    0, NULL,       now() + interval '1 hour',   now()),
+    ('email',         'pending',    0, 'postponed: cannot connect', now(),      now()),
     ('email',         'failed',     5, 'HTTP 503', now() - interval '100 days', now() - interval '100 days');
 INSERT INTO scheduled_tasks (task_type, status, payload)
 SELECT 'http_callback', 'failed', '{"url": "https://example.org/paid"}' FROM generate_series(1, 2);

@@ -46,6 +46,7 @@ class Watchdog:
             self._execution.give_back(task)
         for task, verdict in self._destinations.overdue(now - STALE, now):
             self._execution.postpone(task, verdict)
+            self._runner.freed()
         # What starts from now on has its deadline a whole timeout away.
         pause = self._timeout
         for running in self._runner.running():
