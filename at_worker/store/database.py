@@ -1,6 +1,7 @@
 """Connections to PostgreSQL; the only module that knows psycopg."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,6 +17,7 @@ from at_worker.store.errors import Away, MissingTable, Unusable
 from at_worker.store.schema import TABLE, complaint
 
 _PATIENCE = 3.0
+_INDENTATION = re.compile(r"\n +")
 
 Row = tuple[Any, ...]
 Observer = Callable[["Away | None"], None]
@@ -27,6 +29,7 @@ class Session:
 
     def __init__(self, connection: "_Connection") -> None:
         self._connection = connection
+        self._heard: list[str] = []
 
     def rows(self, query: LiteralString, parameters: Parameters | None = None) -> list[Row]:
         """Run a query about the table and return its rows."""
@@ -49,12 +52,19 @@ class Session:
 
     def listen(self, channel: str) -> None:
         """Hear what is announced on a channel."""
+        self._connection.add_notify_handler(lambda notice: self._heard.append(notice.payload))
         self._connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
     def notifications(self) -> list[str]:
         """What was announced since the last call; waits for nothing."""
+        # psycopg's own notifies() takes longer to ask than the server to tell.
+        connection = self._connection.pgconn
         with _translated(self._connection):
-            return [notice.payload for notice in self._connection.notifies(timeout=0)]
+            connection.consume_input()
+            while notice := connection.notifies():
+                self._heard.append(notice.extra.decode())
+        heard, self._heard = self._heard, []
+        return heard
 
     def probe(self) -> None:
         """Ask for any answer. Raises Unavailable where none comes."""
@@ -201,7 +211,12 @@ class _Connection(psycopg.Connection[Row]):
 
 @lru_cache(maxsize=256)
 def _addressed(query: LiteralString, schema: str) -> bytes:
-    return query.replace("{tasks}", sql.Identifier(schema, TABLE).as_string().replace("%", "%%")).encode()
+    """The statement for this schema.
+
+    Without its indentation, since psycopg parses a statement of more than 4,096 bytes each time anew.
+    """
+    table = sql.Identifier(schema, TABLE).as_string().replace("%", "%%")
+    return _INDENTATION.sub("\n", query).replace("{tasks}", table).encode()
 
 
 @contextmanager

@@ -33,15 +33,9 @@ class Batch:
         return len(self.tasks) + len(self.expired)
 
 
-# The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index; then
-# each is walked in order from its earliest row. So rows of the future, of other types or of lower priority
-# cost nothing. A claim that knows the lanes and their bounds says so, and steps over what it has worked off.
-# Lanes come by priority, the types within one in turns; the outer LIMIT stops the walk, and
-# with it the locking, as soon as there are enough. The ids go through an array, so that the UPDATE always
-# looks them up in the primary key; and the CTE is MATERIALIZED, or a LIMIT under SKIP LOCKED may be
-# evaluated twice and take more rows than it says (PostgreSQL bug 15715).
-CLAIM = """
-WITH RECURSIVE step AS (
+# The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index.
+_FOUND = """
+step AS (
     (SELECT t.task_type, t.priority FROM {tasks} t
       WHERE t.status = 'pending' ORDER BY t.task_type, t.priority LIMIT 1)
     UNION ALL
@@ -51,13 +45,23 @@ WITH RECURSIVE step AS (
          WHERE t.status = 'pending' AND (t.task_type, t.priority) > (step.task_type, step.priority)
          ORDER BY t.task_type, t.priority LIMIT 1) next
 ), known AS (
-    SELECT task_type, priority, '-infinity'::timestamptz AS since, 0::bigint AS after
-      FROM step WHERE %(lanes)s::json IS NULL
-    UNION ALL
-    SELECT task_type, priority, coalesce(to_timestamp(since), '-infinity'), after
+    SELECT task_type, priority, '-infinity'::timestamptz AS since, 0::bigint AS after FROM step
+)"""
+
+_TOLD = """
+known AS (
+    SELECT task_type, priority, coalesce(to_timestamp(since), '-infinity') AS since, after
       FROM json_to_recordset(%(lanes)s::json)
            AS l (task_type text, priority smallint, since float8, after bigint)
-), lane AS MATERIALIZED (
+)"""
+
+# Each lane is walked in order from its earliest row, or from where it has been worked off. So rows of the
+# future, of other types or of lower priority cost nothing. Lanes come by priority, the types within one in
+# turns; the outer LIMIT stops the walk, and with it the locking, as soon as there are enough. The ids go
+# through an array, so that the UPDATE always looks them up in the primary key; and the CTE is MATERIALIZED,
+# or a LIMIT under SKIP LOCKED may be evaluated twice and take more rows than it says (PostgreSQL bug 15715).
+_CLAIM = """
+WITH RECURSIVE {known}, lane AS MATERIALIZED (
     SELECT task_type, priority, since, after,
            (row_number() OVER types + %(turn)s) %% count(*) OVER (PARTITION BY priority) AS place
       FROM known
@@ -106,11 +110,15 @@ WITH RECURSIVE step AS (
 )
 SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
        extract(epoch FROM clock_timestamp())::float8,
-       (SELECT json_agg(json_build_array(task_type, priority)) FROM step WHERE %(lanes)s::json IS NULL),
+       (SELECT json_agg(json_build_array(task_type, priority)) FROM known),
        claimed.*
   FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
  ORDER BY placed.nth
 """.replace("{task}", TASK).replace("{expired}", EXPIRED)
+
+# A claim that knows the lanes and their bounds is shorter, and steps over what it has worked off.
+CLAIM = _CLAIM.replace("{known}", _TOLD)
+SURVEY = _CLAIM.replace("{known}", _FOUND)
 
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
@@ -170,14 +178,14 @@ class Queue:
             if self._claimed_some and self._clock.stale(time.monotonic()):
                 self._clock.observe(session.rows(CLOCK)[0][0], time.monotonic())
             rows = session.rows(
-                CLAIM,
+                SURVEY if lanes is None else CLAIM,
                 {
                     "room": room,
                     "ahead": ahead,
                     "look_ahead": look_ahead,
                     "turn": turn,
                     "types": self._types,
-                    "lanes": None if lanes is None else jsontext.render(lanes),
+                    "lanes": jsontext.render(lanes),
                     "holder": self.holder,
                 },
             )

@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from at_worker.store.queue import CLAIM
+from at_worker.store.queue import CLAIM, SURVEY
 from tests.tables import Table
 
 ROOM = 10
@@ -34,8 +34,9 @@ def crowd(table: Table) -> Table:
 
 
 def _explain(table: Table, lanes: str | None = None, types: list[str] | None = None) -> Plan:
+    statement = SURVEY if lanes is None else CLAIM
     (row,) = table.sql(
-        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + CLAIM.replace("{tasks}", "scheduled_tasks"),
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement.replace("{tasks}", "scheduled_tasks"),
         room=ROOM,
         ahead=ROOM,
         look_ahead=0.25,
