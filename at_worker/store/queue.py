@@ -3,6 +3,7 @@
 All times are the database's; instants cross over as seconds before or after the statement.
 """
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ WITH RECURSIVE {known}, lane AS MATERIALIZED (
 )
 SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
        extract(epoch FROM clock_timestamp())::float8,
-       (SELECT json_agg(json_build_array(task_type, priority)) FROM known),
+       (SELECT json_agg(json_build_array(task_type, priority)) FROM known)::text,
        claimed.*
   FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
  ORDER BY placed.nth
@@ -195,7 +196,7 @@ class Queue:
         self._claimed_some = rows[0][4] is not None
         claimed = [row[4:] for row in rows if row[4] is not None]
         self._lanes.end(
-            (Lane(*lane) for lane in found or ()),
+            (Lane(*lane) for lane in json.loads(found or "[]")),
             ((Lane(row[6], row[1]), Place(row[2], row[3])) for row in claimed),
             exhausted=began if len(claimed) < room else None,
         )

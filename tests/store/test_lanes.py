@@ -1,6 +1,7 @@
 """Bounds: what a claim steps over, and what it must never miss."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -99,3 +100,18 @@ def test_a_claim_within_its_bounds_finds_what_was_announced(table: Table, databa
     assert queue.claim(10, 1).size == 0
     queue.announced(A, 0.0)
     assert [task.id for task in queue.claim(10, 2).tasks] == [old]
+
+
+def test_a_lane_that_is_announced_during_a_claim_joins_the_others(table: Table, database: Database) -> None:
+    queue = Queue(database, "w-1/boot", None, survey_interval=1e9)
+    table.insert("a", execute_at="2999-01-01T00:00:00Z")
+    assert queue.claim(10, 0).next_due is not None
+    table.sql("BEGIN")
+    table.sql("LOCK TABLE scheduled_tasks")
+    with ThreadPoolExecutor(1) as pool:
+        claim = pool.submit(queue.claim, 10, 1)
+        table.wait_for(lambda: table.sql("SELECT pid FROM pg_locks WHERE NOT granted"))
+        queue.announced(B, 0.0)
+        table.sql("COMMIT")
+        assert claim.result().next_due is not None
+    assert queue.claim(10, 2).next_due is not None

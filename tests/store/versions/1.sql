@@ -292,13 +292,10 @@ BEGIN
             CHECK (array_ndims(retry_delays) = 1 AND array_position(retry_delays, NULL) IS NULL),
         -- No client library reads infinity or years beyond 1 to 9999.
         ADD CONSTRAINT scheduled_tasks_times CHECK (
-            execute_at BETWEEN '0002-01-01 00:00+00' AND '9999-01-01 00:00+00'
-            AND expires_at BETWEEN '0002-01-01 00:00+00' AND '9999-01-01 00:00+00'
-            AND original_execute_at BETWEEN '0002-01-01 00:00+00' AND '9999-01-01 00:00+00'
-            AND created_at BETWEEN '0002-01-01 00:00+00' AND '9999-01-01 00:00+00'
-            AND updated_at BETWEEN '0002-01-01 00:00+00' AND '9999-01-01 00:00+00'
-            AND completed_at BETWEEN '0002-01-01 00:00+00' AND '9999-01-01 00:00+00'
-            AND started_at BETWEEN '0002-01-01 00:00+00' AND '9999-01-01 00:00+00');
+            least(execute_at, expires_at, original_execute_at, created_at, updated_at, completed_at, started_at)
+                >= '0002-01-01 00:00+00'
+            AND greatest(execute_at, expires_at, original_execute_at, created_at, updated_at, completed_at,
+                         started_at) <= '9999-01-01 00:00+00');
 
     -- Room on each page, so that heartbeats rewrite a row in place (HOT); and vacuum early, for a queue
     -- leaves dead rows at the front of its indexes.
