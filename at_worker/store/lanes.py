@@ -37,6 +37,7 @@ class Lanes:
         self._interval = interval
         self._lock = threading.Lock()
         self._bounds: dict[Lane, Place] | None = None
+        self._claiming: dict[Lane, Place] = {}  # the bounds of the claim under way
         self._surveyed = float("-inf")
         self._heard: dict[Lane, Place] = {}
         self._forgotten = False
@@ -46,8 +47,9 @@ class Lanes:
         with self._lock:
             self._heard, self._forgotten = {}, False
             if self._bounds is None or now - self._surveyed >= self._interval:
-                self._bounds, self._surveyed = None, now
+                self._bounds, self._claiming, self._surveyed = None, {}, now
                 return None
+            self._claiming = self._bounds
             return [_parameter(lane, bound) for lane, bound in self._bounds.items()]
 
     def end(
@@ -55,7 +57,7 @@ class Lanes:
     ) -> None:
         """Note what a claim did: lanes it found, rows it took, and, if it took all, up to which instant."""
         with self._lock:
-            bounds = dict.fromkeys(found, EVERYTHING) | (self._bounds or {})
+            bounds = dict.fromkeys(found, EVERYTHING) | self._claiming
             if exhausted is not None:
                 bounds = dict.fromkeys(bounds, Place(exhausted, 0))
             for lane, place in claimed:

@@ -111,15 +111,17 @@ WITH RECURSIVE {known}, lane AS MATERIALIZED (
 )
 SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
        extract(epoch FROM clock_timestamp())::float8,
-       (SELECT json_agg(json_build_array(task_type, priority)) FROM known)::text,
+       {found}::text,
        claimed.*
   FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
  ORDER BY placed.nth
 """.replace("{task}", TASK).replace("{expired}", EXPIRED)
 
 # A claim that knows the lanes and their bounds is shorter, and steps over what it has worked off.
-CLAIM = _CLAIM.replace("{known}", _TOLD)
-SURVEY = _CLAIM.replace("{known}", _FOUND)
+CLAIM = _CLAIM.replace("{known}", _TOLD).replace("{found}", "NULL")
+SURVEY = _CLAIM.replace("{known}", _FOUND).replace(
+    "{found}", "(SELECT json_agg(json_build_array(task_type, priority)) FROM step)"
+)
 
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
