@@ -133,7 +133,7 @@ def _settled(session: Session, ends: list[Settlement]) -> list[Settlement]:
         return []
     try:
         with session.transaction():
-            settle(session, ends)
+            settle(session, ends, None)
     except Refused as error:
         if len(ends) == 1:
             logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", ends[0].claim.id, error)  # noqa: TRY400 - the database has said why; our stack adds nothing

@@ -159,7 +159,7 @@ class Poller:
             self.claiming_since = None
 
     def _hand_back_unheld(self) -> None:
-        ids = self._queue.hand_back_unheld(claim.id for claim in self._leases.claims())
+        ids = self._queue.hand_back_unheld(self._leases.claims())
         self._reply_lost = False
         if ids:
             logger.warning(

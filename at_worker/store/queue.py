@@ -14,7 +14,7 @@ from at_worker.store.clock import Clock
 from at_worker.store.database import Database
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.rows import EXPIRED, TASK, task
-from at_worker.store.settling import Leftover, leftover, settle
+from at_worker.store.settling import OURS, Leftover, leftover, settle
 from at_worker.task import Claim, Task
 
 
@@ -136,22 +136,25 @@ WITH held AS MATERIALIZED (
     UPDATE {tasks} t SET updated_at = now()
       FROM held h
      WHERE t.id = h.id AND t.id = ANY (ARRAY(SELECT id FROM free))
-       AND t.claim_seq = h.claim_seq AND t.status = 'processing'
+       AND t.claim_seq = h.claim_seq AND t.status = 'processing' AND {ours}
     RETURNING t.id, t.claim_seq
 )
 SELECT h.id, h.claim_seq,
        EXISTS (SELECT FROM {tasks} t
-                WHERE t.id = h.id AND t.claim_seq = h.claim_seq AND t.status = 'processing') AS still_ours
+                WHERE t.id = h.id AND t.claim_seq = h.claim_seq AND t.status = 'processing'
+                  AND {ours}) AS still_ours
   FROM held h
  WHERE NOT EXISTS (SELECT FROM beaten b WHERE b.id = h.id AND b.claim_seq = h.claim_seq)
-"""
+""".replace("{ours}", OURS)
 
 # A claim whose reply was lost on the way: the holder's name carries the boot id, so it is nobody else's.
 HAND_BACK_UNHELD = """
 UPDATE {tasks} t SET status = 'pending', updated_at = now()
  WHERE t.id = ANY (ARRAY(
         SELECT u.id FROM {tasks} u
-         WHERE u.status = 'processing' AND u.locked_by = %(holder)s AND u.id <> ALL (%(held)s::bigint[])
+         WHERE u.status = 'processing' AND u.locked_by = %(holder)s
+           AND NOT EXISTS (SELECT FROM unnest(%(ids)s::bigint[], %(seqs)s::bigint[]) AS h (id, claim_seq)
+                            WHERE h.id = u.id AND h.claim_seq = u.claim_seq)
          ORDER BY u.id FOR UPDATE SKIP LOCKED))
 RETURNING t.id
 """
@@ -229,17 +232,25 @@ class Queue:
     def settle(self, settlements: Sequence[Settlement]) -> Leftover:
         """Write how claims ended, all in one statement. Raises Refused if a value of any of them is."""
         with self._database.session() as session:
-            return settle(session, settlements)
+            return settle(session, settlements, self.holder)
 
     def beat(self, claims: Iterable[Claim]) -> Leftover:
         """Extend claims: touch the heartbeat of each."""
         ids, seqs = zip(*claims, strict=True)
         with self._database.session() as session:
-            return leftover(session.rows(BEAT, {"ids": list(ids), "seqs": list(seqs)}))
+            rows = session.rows(BEAT, {"ids": list(ids), "seqs": list(seqs), "holder": self.holder})
+        return leftover(rows)
 
-    def hand_back_unheld(self, held: Iterable[int]) -> list[int]:
+    def hand_back_unheld(self, held: Sequence[Claim]) -> list[int]:
         """Give back what this holder claimed and does not know of; return the ids."""
         with self._database.session() as session:
-            rows = session.rows(HAND_BACK_UNHELD, {"holder": self.holder, "held": list(held)})
+            rows = session.rows(
+                HAND_BACK_UNHELD,
+                {
+                    "holder": self.holder,
+                    "ids": [claim.id for claim in held],
+                    "seqs": [claim.seq for claim in held],
+                },
+            )
         self._lanes.forget()
         return [row[0] for row in rows]

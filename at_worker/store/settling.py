@@ -19,6 +19,10 @@ class Leftover:
     lost: frozenset[Claim]
 
 
+# A standby that takes over may never have seen the last claims, and give out their claim_seq again; the boot
+# id in the holder's name tells them apart. NULL: of whatever holder, for who has read and locked the row.
+OURS = "(%(holder)s::text IS NULL OR t.locked_by = %(holder)s)"
+
 # Rows are locked in the order of their ids and locked ones are skipped, so that neither a deadlock nor a
 # person's open transaction holds up the others. What is left over is either locked now, and tried again, or
 # no longer ours.
@@ -47,23 +51,30 @@ WITH ended AS MATERIALIZED (
            updated_at = now()
       FROM ended e
      WHERE t.id = e.id AND t.id = ANY (ARRAY(SELECT id FROM held))
-       AND t.claim_seq = e.claim_seq AND t.status = 'processing'
+       AND t.claim_seq = e.claim_seq AND t.status = 'processing' AND {ours}
     RETURNING t.id, t.claim_seq
 )
 SELECT e.id, e.claim_seq,
        EXISTS (SELECT FROM {tasks} t
-                WHERE t.id = e.id AND t.claim_seq = e.claim_seq AND t.status = 'processing') AS still_ours
+                WHERE t.id = e.id AND t.claim_seq = e.claim_seq AND t.status = 'processing'
+                  AND {ours}) AS still_ours
   FROM ended e
  WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = e.id AND w.claim_seq = e.claim_seq)
-"""
+""".replace("{ours}", OURS)
 
 
-def settle(session: Session, settlements: Sequence[Settlement]) -> Leftover:
-    """Write how claims ended, all in one statement. Raises Refused if a value of any of them is."""
+def settle(session: Session, settlements: Sequence[Settlement], holder: str | None) -> Leftover:
+    """Write how the claims of a holder ended, all in one statement; None: of whatever holder.
+
+    Raises Refused if a value of any of them is.
+    """
     now = time.monotonic()
     rows = session.rows(
         SETTLE,
-        {"ended": jsontext.render([_ended(settlement, now) for settlement in settlements])},
+        {
+            "ended": jsontext.render([_ended(settlement, now) for settlement in settlements]),
+            "holder": holder,
+        },
     )
     return leftover(rows)
 

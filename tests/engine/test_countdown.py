@@ -1,6 +1,8 @@
 """Tasks that are claimed a moment ahead and started on their instant."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.engine.bench import Bench, bench
 from tests.tables import Table
@@ -15,6 +17,14 @@ def _soon(table: Table, milliseconds: int) -> int:
     return int(row["id"])
 
 
+@contextmanager
+def opened(table: Table, **variables: str) -> Iterator[Bench]:
+    """A worker that is connected already: what is near does not become due while it connects."""
+    with bench(table, known=None, **variables) as worker:
+        worker.poll()
+        yield worker
+
+
 def _count_down(worker: Bench) -> None:
     """Turn the countdown until nothing is held, waiting as its loop would."""
     while (pause := worker.countdown.turn()) is not None:
@@ -23,8 +33,8 @@ def _count_down(worker: Bench) -> None:
 
 
 def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_instant(table: Table) -> None:
-    task = _soon(table, 150)
-    with bench(table) as worker:
+    with opened(table) as worker:
+        task = _soon(table, 150)
         worker.poll()
         assert (table.row(task)["status"], worker.countdown.held) == ("processing", 1)
         _count_down(worker)
@@ -56,18 +66,20 @@ def test_a_task_beyond_the_look_ahead_is_left_for_others_until_it_is_near(table:
 
 
 def test_what_is_due_goes_before_what_is_near(table: Table) -> None:
-    near = _soon(table, 200)
-    due = [table.insert(priority=0) for _ in range(2)]
-    with bench(table, WORKER_BATCH_SIZE="2") as worker:
+    with opened(table, WORKER_BATCH_SIZE="2") as worker:
+        due = {table.insert(priority=0) for _ in range(2)}
+        near = _soon(table, 200)
         worker.work()
-        assert [attempt.task_id for attempt in worker.probe.attempts] == due
+        assert {attempt.task_id for attempt in worker.probe.attempts} == due
         assert table.row(near)["status"] == "pending"
 
 
 def test_held_tasks_reserve_no_thread(table: Table) -> None:
-    for _ in range(4):
-        _soon(table, 200)
-    with bench(table, WORKER_CONCURRENCY="4") as worker:
+    with opened(table, WORKER_CONCURRENCY="4") as worker:
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, execute_at)"
+            " SELECT 'probe', now() + interval '240 ms' FROM generate_series(1, 4)"
+        )
         worker.poll()
         assert worker.countdown.held == 4
         due = table.insert()

@@ -224,9 +224,9 @@ def test_a_claim_whose_reply_was_lost_is_handed_back_uncounted(table: Table) -> 
 def test_handing_back_what_is_not_held_leaves_what_is_held_and_what_others_hold(table: Table) -> None:
     mine, theirs = table.insert(), table.insert()
     with bench(table) as worker, bench(table, "boot-2") as other:
-        worker.queue.claim(1, 0)
+        (held,) = worker.queue.claim(1, 0).tasks
         other.queue.claim(1, 0)
-        assert worker.queue.hand_back_unheld([mine]) == []
+        assert worker.queue.hand_back_unheld([held.claim]) == []
     assert {table.row(task)["status"] for task in (mine, theirs)} == {"processing"}
 
 

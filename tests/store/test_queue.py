@@ -6,8 +6,10 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from at_worker.outcome import Settlement, Status
 from at_worker.store.database import Database
 from at_worker.store.queue import Batch, Queue
+from at_worker.store.settling import Leftover
 from tests.tables import Table
 
 
@@ -134,3 +136,33 @@ def test_the_table_is_found_through_the_search_path(table: Table, schema: str) -
 def test_the_largest_fencing_token_does_not_stop_a_claim(table: Table, queue: Queue) -> None:
     tasks = [table.insert(claim_seq=1000000000000000), table.insert()]
     assert _ids(queue.claim(10, 0)) == tasks
+
+
+def test_a_later_claim_of_a_row_whose_old_claim_is_still_held_is_handed_back(
+    table: Table, queue: Queue
+) -> None:
+    task = table.insert()
+    (old,) = queue.claim(1, 0).tasks
+    table.sql("UPDATE scheduled_tasks SET status = 'pending' WHERE id = %(id)s", id=task)
+    queue.forget_lanes()
+    queue.claim(1, 1)
+    assert queue.hand_back_unheld([old.claim]) == [task]
+
+
+def test_a_fencing_token_that_a_standby_gave_out_again_fences_all_the_same(
+    table: Table, queue: Queue, database: Database
+) -> None:
+    task = table.insert()
+    (old,) = queue.claim(1, 0).tasks
+    table.sql(
+        "UPDATE scheduled_tasks SET status = 'pending', claim_seq = 0, locked_by = NULL WHERE id = %(id)s",
+        id=task,
+    )
+    successor = Queue(database, "w-2/boot", None)
+    (new,) = successor.claim(1, 0).tasks
+    assert new.claim == old.claim
+    late = Settlement(old.claim, Status.FAILED, error="of a ghost")
+    assert queue.settle([late]).lost == {old.claim}
+    assert queue.beat([old.claim]).lost == {old.claim}
+    assert table.row(task)["status"] == "processing"
+    assert successor.beat([new.claim]) == Leftover(frozenset(), frozenset())
