@@ -16,6 +16,11 @@ class Message:
     properties: Mapping[str, Any]
     header_bytes: int = 0
 
+    @property
+    def mark(self) -> tuple[str, str, str]:
+        """What the broker repeats of a message that it returns."""
+        return self.properties["message_id"], self.exchange, self.routing_key
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -25,24 +30,39 @@ class Refusal:
     permanent: bool = False
 
 
-class Delivery:
-    """One message under way; a `message` of None asks only for the connection.
+class Request:
+    """Somebody waits, for the connection itself unless it is a Delivery; `abandoned` once time is over."""
 
-    `answered` is set once, with `refusal` None where the broker took the message. `abandoned` is set by the
-    thread that waited once its time is over; `channel` and `returned` belong to the connection.
-    """
+    __slots__ = ("_answered", "abandoned", "refusal")
 
-    __slots__ = ("abandoned", "answered", "channel", "message", "refusal", "returned")
-
-    def __init__(self, message: Message | None) -> None:
-        self.message = message
-        self.answered = threading.Event()
+    def __init__(self) -> None:
+        # A bare lock: an Event is three objects in Python, and waits on a lock in the end.
+        self._answered = threading.Lock()
+        self._answered.acquire()
         self.refusal: Refusal | None = None
         self.abandoned = False
-        self.channel: Any = None
-        self.returned = ""
 
     def answer(self, refusal: Refusal | None) -> None:
-        """End the wait."""
+        """End the wait, once; None: it is done."""
         self.refusal = refusal
-        self.answered.set()
+        self._answered.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the answer; whether it came."""
+        return self._answered.acquire(timeout=max(0.0, seconds))
+
+
+class Delivery(Request):
+    """One message under way, whose further marks are the connection's.
+
+    They say whether it was `sent` at all, whether it must have a channel `alone`, and why it was `returned`.
+    """
+
+    __slots__ = ("alone", "message", "returned", "sent")
+
+    def __init__(self, message: Message) -> None:
+        super().__init__()
+        self.message = message
+        self.sent = False
+        self.alone = False
+        self.returned = ""

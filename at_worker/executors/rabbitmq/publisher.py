@@ -6,9 +6,10 @@ import time
 from functools import partial
 
 from at_worker.executors.rabbitmq.connection import Connection
-from at_worker.executors.rabbitmq.message import Delivery, Message, Refusal
+from at_worker.executors.rabbitmq.message import Delivery, Message, Refusal, Request
 
 GOODBYE = 1.0  # seconds for a polite end of the connection
+LINGER = 0.001  # seconds; while the broker is busy with earlier messages, later ones travel together
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,11 @@ class Publisher:
 
     def publish(self, message: Message, deadline: float) -> Refusal | None:
         """Publish and wait for the broker's answer until `deadline` (monotonic); None: it is in a queue."""
-        return self._send(Delivery(message), deadline)
+        return self._ask(Delivery(message), deadline)
 
     def reach(self, deadline: float) -> str:
         """Connect and say what was reached. Raises ConnectionError with one line."""
-        if refusal := self._send(Delivery(None), deadline):
+        if refusal := self._ask(Request(), deadline):
             raise ConnectionError(refusal.reason)
         return self._connection.banner
 
@@ -53,26 +54,32 @@ class Publisher:
             self._loop.add_callback_threadsafe(partial(self._connection.leave, GOODBYE))
             self._thread.join(2 * GOODBYE)
 
-    def _send(self, delivery: Delivery, deadline: float) -> Refusal | None:
+    def _ask(self, request: Request, deadline: float) -> Refusal | None:
         with self._lock:
             if self._closed:
                 return Refusal(f"the connection to {self.target} is closed")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
                 self._thread.start()
-            self._connection.waiting.append(delivery)
+            self._connection.waiting.append(request)
             if not self._woken:
                 # One wake-up serves all that arrive until the loop turns to them.
                 self._woken = True
                 self._loop.add_callback_threadsafe(self._turn)
-        if delivery.answered.wait(max(0.0, deadline - time.monotonic())):
-            return delivery.refusal
-        delivery.abandoned = True
-        reason = self._connection.trouble(delivery)
-        self._loop.add_callback_threadsafe(partial(self._connection.abandon, delivery))
+        if request.wait(deadline - time.monotonic()):
+            return request.refusal
+        request.abandoned = True
+        reason = self._connection.trouble(request)
+        self._loop.add_callback_threadsafe(partial(self._connection.abandon, request))
         return Refusal(reason)
 
     def _turn(self) -> None:
+        if self._connection.is_busy:
+            self._loop.call_later(LINGER, self._write)
+        else:
+            self._write()
+
+    def _write(self) -> None:
         self._woken = False
         self._connection.dispatch()
 
@@ -88,4 +95,6 @@ class Publisher:
                 # The loop has to outlive whatever pika or a callback does.
                 log.exception("the connection to %s failed and is opened anew", self.target)
                 self._connection.drop(f"connection to {self.target} lost to an internal error")
+                # The turn that was due may have been lost with the others of its instant.
+                self._loop.add_callback_threadsafe(self._write)
         self._loop.close()

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -16,7 +17,6 @@ from at_worker.plugin import Attempt
 
 Drain = Callable[[str], list[str]]
 
-UID = "6f1e1f9e-26c7-4a3c-8a0e-3c1f5f0f9a10"
 SCHEDULED = datetime(2030, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 
 
@@ -24,13 +24,20 @@ def worker(url: str, **environ: str) -> RabbitMQ:
     return RabbitMQ(config.load({"RABBITMQ_URL": url, "WORKER_ID": "w-1", **environ}, ()))
 
 
-def attempt(seconds: float = 20) -> Attempt:
+def attempt(seconds: float = 20, uid: str | None = None) -> Attempt:
+    """An attempt at a task of its own, unless `uid` names one."""
     deadline = time.monotonic() + seconds
-    return Attempt(7, UID, 2, SCHEDULED, {}, None, deadline, threading.Event())
+    return Attempt(7, uid or str(uuid4()), 2, SCHEDULED, {}, None, deadline, threading.Event())
 
 
-def run(rabbitmq: RabbitMQ, payload: Json, seconds: float = 20) -> Outcome:
-    return rabbitmq.execute(rabbitmq.parse(payload), attempt(seconds))
+def run(rabbitmq: RabbitMQ, payload: Json, seconds: float = 20, uid: str | None = None) -> Outcome:
+    return rabbitmq.execute(rabbitmq.parse(payload), attempt(seconds, uid))
+
+
+def storm(rabbitmq: RabbitMQ, payloads: Sequence[Json], threads: int = 32) -> list[Outcome]:
+    """Send all, so many at a time; the outcomes are in the order of the payloads."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda payload: run(rabbitmq, payload, 60), payloads))
 
 
 def reason(outcome: Outcome) -> str:
