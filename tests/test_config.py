@@ -1,3 +1,4 @@
+import base64
 import ipaddress
 import os
 import socket
@@ -15,6 +16,7 @@ SECRETS = {
     "DATABASE_URL": "database_url",
     "LISTEN_DSN": "listen_dsn",
     "HTTP_PROXY_URL": "http_proxy_url",
+    "WEBHOOK_SECRET": "webhook_secret",
     "RABBITMQ_URL": "rabbitmq_url",
     "SMTP_PASSWORD": "smtp_password",
 }
@@ -23,6 +25,7 @@ SECRET_VALUES = {
     "DATABASE_URL": "postgresql://at:hunter2@db/app",
     "LISTEN_DSN": "postgresql://at:hunter2@db/app",
     "HTTP_PROXY_URL": "http://at:hunter2@proxy:3128",
+    "WEBHOOK_SECRET": f"whsec_{'hunter2' * 8}",
     "RABBITMQ_URL": "amqps://at:hunter2@broker/%2F",
     "SMTP_PASSWORD": "hunter2",
 }
@@ -67,6 +70,7 @@ def problems(**variables: str) -> list[str]:
         ("http_allow", Allowances()),
         ("http_ca_file", None),
         ("http_proxy_url", None),
+        ("webhook_secret", None),
         ("rabbitmq_url", "amqp://guest:guest@localhost:5672/%2F"),
         ("rabbitmq_timeout", 30),
         ("smtp_host", "localhost"),
@@ -360,6 +364,25 @@ class TestSecrets:
         assert told == (
             "DB_PASSWORD: its value cannot be read from DB_PASSWORD_FILE (/nowhere/secret): "
             "No such file or directory"
+        )
+
+    @pytest.mark.parametrize(
+        "secret",
+        [
+            "hunter2",
+            "whsec_hunter2",
+            f"whsec_{base64.b64encode(b'hunter2' * 3).decode()}",
+            f"whsec_{base64.b64encode(b'hunter2' * 10).decode()}",
+            f"{'hunter2' * 8}",
+            f"whsec_{'hunter2' * 8} hunter2",
+            f"whsec_{'hunter2' * 8},whsec_{'hunter2' * 8}",
+        ],
+    )
+    def test_what_is_no_signing_secret_is_said_so_and_not_shown(self, secret: str) -> None:
+        (told,) = problems(WEBHOOK_SECRET=secret)
+        assert told == (
+            "WEBHOOK_SECRET: its value is not whsec_ and 24 to 64 bytes in base64, or several of these with "
+            "blanks between"
         )
 
     def test_a_file_that_is_no_text_shows_nothing_of_itself(self, tmp_path: Path) -> None:

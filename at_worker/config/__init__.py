@@ -2,6 +2,7 @@
 
 from at_worker.config.allowances import Address, Allowances, Network
 from at_worker.config.settings import Settings, Variable, variables
+from at_worker.config.signing import signing_keys
 from at_worker.config.sources import DOTENV_FILES, ConfigError, load, unknown
 from at_worker.config.values import LISTEN_OFF
 
@@ -15,6 +16,7 @@ __all__ = [
     "Settings",
     "Variable",
     "load",
+    "signing_keys",
     "unknown",
     "variables",
 ]

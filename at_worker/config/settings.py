@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from at_worker.config import values
 from at_worker.config.allowances import Allowances, allowances
+from at_worker.config.signing import signing_secrets
 from at_worker.config.values import Parse
 
 
@@ -164,6 +165,13 @@ class Settings:
         "",
         values.optional(values.url("http", "https")),
         "proxy for all callbacks; the environment's proxy and netrc settings are ignored",
+        secret=True,
+    )
+    webhook_secret: str | None = _setting(
+        "WEBHOOK_SECRET",
+        "",
+        values.optional(signing_secrets),
+        "blank-separated `whsec_` secrets: every callback is signed with each (Standard Webhooks)",
         secret=True,
     )
 

@@ -6,12 +6,13 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from at_worker import __version__
-from at_worker.config import Settings
+from at_worker.config import Settings, signing_keys
 from at_worker.executors.http_callback import payload as http_payload
 from at_worker.executors.http_callback.answer import body_text, classify, first_line, moved_to, retry_after
 from at_worker.executors.http_callback.deadlines import NoAnswer, Unreachable, host_and_port
 from at_worker.executors.http_callback.guard import Guard, Refused
 from at_worker.executors.http_callback.payload import Callback
+from at_worker.executors.http_callback.signing import signature
 from at_worker.executors.http_callback.transport import Request, Transport
 from at_worker.jsontext import Json
 from at_worker.outcome import Fail, Outcome, Retry
@@ -29,6 +30,7 @@ class HttpCallback:
         guard = Guard(settings.http_guard, settings.http_allow)
         # Tasks name the same hosts again and again.
         self._refusal = lru_cache(maxsize=1024)(guard.refusal_of_spelled)
+        self._keys = signing_keys(settings.webhook_secret) if settings.webhook_secret else ()
         self._transport = Transport(
             ca_file=settings.http_ca_file,
             proxy_url=settings.http_proxy_url,
@@ -50,7 +52,7 @@ class HttpCallback:
     def execute(self, payload: Callback, attempt: Attempt) -> Outcome:
         started = time.monotonic()
         ends = min(started + (payload.timeout or self._timeout), attempt.deadline)
-        headers = {**identity(attempt), **payload.headers}
+        headers = {**self._identity(attempt, payload.content or b""), **payload.headers}
         try:
             request = Request(payload.method, payload.url, headers, payload.content)
             answer = self._transport.exchange(request, ends, self._most)
@@ -73,6 +75,13 @@ class HttpCallback:
 
     def close(self) -> None:
         self._transport.close()
+
+    def _identity(self, attempt: Attempt, body: bytes) -> dict[str, str]:
+        headers = identity(attempt)
+        if self._keys:
+            message_id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
+            headers["webhook-signature"] = signature(self._keys, message_id, timestamp, body)
+        return headers
 
 
 def identity(attempt: Attempt) -> dict[str, str]:
