@@ -19,6 +19,13 @@ class InvalidPayload(ValueError):
         self.why = why
 
 
+class MissingSetting(Exception):
+    """A payload names what the settings of this worker lack, so that it may yet be carried out: a Retry."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"missing setting: {field}: {why}")
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt at one task, as its executor sees it.
@@ -49,7 +56,7 @@ class Executor(Protocol[P]):
     """
 
     def parse(self, payload: Json) -> P:
-        """Check a payload, without side effects. Raises InvalidPayload."""
+        """Check a payload, without side effects. Raises InvalidPayload or MissingSetting."""
 
     def execute(self, payload: P, attempt: Attempt) -> Outcome:
         """Do the work. An exception counts as a failure that may pass."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from at_worker.config import variables
+from at_worker.config import is_setting
 
 PATIENCE = 20.0
 
@@ -150,6 +150,5 @@ def command(cwd: Path, *arguments: str, **settings: str) -> subprocess.Completed
 
 def environment(**settings: str) -> dict[str, str]:
     """The environment of this process with these settings and no others."""
-    ours = {variable.name for variable in variables()}
-    inherited = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
+    inherited = {name: value for name, value in os.environ.items() if not is_setting(name)}
     return {**inherited, **settings}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import trustme
 
-from at_worker.config import Allowances, ConfigError, Settings, load, unknown, variables
+from at_worker.config import Allowances, ConfigError, Secret, Settings, load, unknown, variables
+from at_worker.config.secrets import hosts
 
 SECRETS = {
     "DB_PASSWORD": "db_password",
@@ -92,7 +93,8 @@ def test_a_setting_that_nobody_gave_has_its_default(field: str, default: Any) ->
 
 
 def test_every_setting_has_a_variable_with_a_meaning() -> None:
-    assert len(variables()) == len(Settings.__slots__) - 1  # `given` is about the variables
+    others = {"secrets", "given"}  # whose variables have any name, and which were given
+    assert len(variables()) == len(Settings.__slots__) - len(others)
     assert all(variable.meaning for variable in variables())
 
 
@@ -404,6 +406,81 @@ class TestSecrets:
         (told,) = problems(**{variable: url})
         assert told.startswith(f"{variable}: its value is not a URL")
         assert "hunter2" not in told
+
+
+class TestSecretsThatPayloadsName:
+    def test_a_secret_comes_with_the_hosts_that_may_receive_it(self) -> None:
+        settings = load(
+            {
+                "AT_SECRET_SHOP_2": " hunter22 ",
+                "AT_SECRET_SHOP_2_HOSTS": "api.Example.org., *.example.COM,[::1]",
+            },
+            (),
+        )
+        assert settings.secrets == {"SHOP_2": Secret("hunter22", ("api.example.org", "*.example.com", "::1"))}
+
+    def test_it_may_come_from_a_file_and_a_dotenv_file(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text("hunter22\r\n")
+        (tmp_path / ".env").write_text("AT_SECRET_A_HOSTS=localhost\nAT_SECRET_B=hunter23\n")
+        settings = load({"AT_SECRET_A_FILE": str(tmp_path / "secret")}, (tmp_path / ".env",))
+        assert settings.secrets == {"A": Secret("hunter22", ("localhost",)), "B": Secret("hunter23")}
+
+    def test_blank_variables_count_as_none(self) -> None:
+        assert load({"AT_SECRET_A": " ", "AT_SECRET_A_FILE": "", "AT_SECRET_A_HOSTS": " "}, ()).secrets == {}
+
+    @pytest.mark.parametrize(
+        ("variables", "problem"),
+        [
+            ({"AT_SECRET_A": "hunter2"}, "AT_SECRET_A: its value is shorter than 8 characters"),
+            ({"AT_SECRET_A": "hunter2\n2"}, "AT_SECRET_A: its value holds a control character"),
+            ({"AT_SECRET_A": "hunter2\x852"}, "AT_SECRET_A: its value holds a control character"),
+            ({"AT_SECRET_A": "hunter2\udc80"}, "AT_SECRET_A: its value holds a control character"),
+            ({"AT_SECRET_a": "hunter22"}, "AT_SECRET_a: the name of a secret has A-Z, 0-9 and _ alone"),
+            ({"AT_SECRET_": "hunter22"}, "AT_SECRET_: the name of a secret has A-Z, 0-9 and _ alone"),
+            ({"AT_SECRET_A_HOSTS": "x"}, "AT_SECRET_A: is not set, and AT_SECRET_A_HOSTS is"),
+            (
+                {"AT_SECRET_A_FILE": "/nowhere/secret"},
+                (
+                    "AT_SECRET_A: its value cannot be read from AT_SECRET_A_FILE (/nowhere/secret): "
+                    "No such file or directory"
+                ),
+            ),
+        ],
+    )
+    def test_what_cannot_be_used_is_named_and_not_shown(
+        self, variables: dict[str, str], problem: str
+    ) -> None:
+        assert problems(**variables) == [problem]
+
+    @pytest.mark.parametrize("host", ["https://x", "x:80", "*", "a.*.b", "ü.org", "a b", "x/y", "1::2::3"])
+    def test_what_is_no_host_is_said_so(self, host: str) -> None:
+        (told,) = problems(AT_SECRET_A="hunter22", AT_SECRET_A_HOSTS=f"x,{host}")
+        assert told.startswith(f"AT_SECRET_A_HOSTS: {host!r} is not a host name")
+
+    @pytest.mark.parametrize(
+        ("bound", "host", "allowed"),
+        [
+            ("example.org", "example.org", True),
+            ("example.org", "example.org.", True),
+            ("example.org", "www.example.org", False),
+            ("example.org", "example.org.evil.example", False),
+            ("*.example.org", "www.example.org", True),
+            ("*.example.org", "a.b.example.org", True),
+            ("*.example.org", "example.org", False),
+            ("*.example.org", "evilexample.org", False),
+            ("::1", "::1", True),
+            ("127.0.0.1", "127.0.0.2", False),
+        ],
+    )
+    def test_it_is_for_its_hosts_alone(self, bound: str, host: str, *, allowed: bool) -> None:
+        assert Secret("hunter22", hosts(bound)).is_for(host) is allowed
+
+    def test_without_hosts_it_is_for_nobody(self) -> None:
+        assert not Secret("hunter22").is_for("localhost")
+
+    def test_it_shows_in_no_text_of_the_settings(self) -> None:
+        settings = load({"AT_SECRET_A": "hunter22", "AT_SECRET_A_HOSTS": "x"}, ())
+        assert "hunter22" not in repr(settings) + repr(settings.secrets)
 
 
 class TestUnknown:

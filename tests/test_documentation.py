@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from at_worker import __version__
 from at_worker.cli import main
 from at_worker.cli.errors import CheckFailed, WrongSettings
-from at_worker.config import Settings, load, variables
+from at_worker.config import Settings, load, secret_variables, variables
 from at_worker.engine import stop
 from at_worker.executors.http_callback.executor import identity
 from at_worker.retry import backoff
@@ -21,6 +21,7 @@ from tests.readme import README, ROOT, quoted, rows, section
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+DOCUMENTED = (*variables(), *secret_variables("NAME"))
 SOURCE = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "at_worker").rglob("*.py")))
 COMMANDS = [name for name, command in main.commands.items() if not command.hidden]
 COMMAND_LINES = re.findall(r"(?:`|^)at-worker((?: (?:--)?[a-z][a-z-]*)*)(?:`|$)", README, re.MULTILINE)
@@ -28,7 +29,7 @@ COMMAND_LINES = re.findall(r"(?:`|^)at-worker((?: (?:--)?[a-z][a-z-]*)*)(?:`|$)"
 
 def test_the_readme_lists_every_setting_and_nothing_else() -> None:
     expected = []
-    for variable in variables():
+    for variable in DOCUMENTED:
         if variable.group:
             expected.append([f"**{variable.group}**", "", ""])
         default = f"`{variable.default}`" if variable.default else ""
@@ -38,10 +39,10 @@ def test_the_readme_lists_every_setting_and_nothing_else() -> None:
 
 def test_the_example_env_file_lists_every_setting_and_nothing_else() -> None:
     assert re.findall(r"^# (.*)\n#([A-Z_]+)=(.*)$", ENV_EXAMPLE, re.MULTILINE) == [
-        (variable.meaning, variable.name, variable.default) for variable in variables()
+        (variable.meaning, variable.name, variable.default) for variable in DOCUMENTED
     ]
-    assert len(re.findall(r"^#?\w+=", ENV_EXAMPLE, re.MULTILINE)) == len(variables())
-    assert re.findall(r"^# (.*):\n$", ENV_EXAMPLE, re.MULTILINE) == [v.group for v in variables() if v.group]
+    assert len(re.findall(r"^#?\w+=", ENV_EXAMPLE, re.MULTILINE)) == len(DOCUMENTED)
+    assert re.findall(r"^# (.*):\n$", ENV_EXAMPLE, re.MULTILINE) == [v.group for v in DOCUMENTED if v.group]
 
 
 @pytest.mark.parametrize("text", [ENV_EXAMPLE, re.sub(r"^#(\w+=)", r"\1", ENV_EXAMPLE, flags=re.MULTILINE)])
@@ -56,10 +57,9 @@ def _ungiven(settings: Settings) -> Settings:
 
 
 def test_the_readme_lists_every_secret_that_may_come_from_a_file() -> None:
-    assert set(re.findall(r"\b([A-Z_]+)_FILE\b(?=[=`])", section("## Settings"))) - {
-        "HTTP_CA",
-        "SMTP_CA",
-    } == {v.name for v in variables() if v.secret}
+    assert set(re.findall(r"\b([A-Z_]+)_FILE\b(?=[=`])", section("### Secrets"))) - {
+        "AT_SECRET_SHOP_SIGNING"
+    } == {v.name for v in DOCUMENTED if v.secret}
 
 
 @pytest.mark.parametrize(("column", "chance"), [(2, 0), (3, 1)])

@@ -1,5 +1,7 @@
 """The examples of the README work as they stand there."""
 
+import base64
+import re
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +17,7 @@ from at_worker.config import load
 from at_worker.executors.registry import GROUP, executors
 from at_worker.plugin import AnyExecutor
 from tests.executors.email.mails import attempt
-from tests.readme import BLOCKS, blocks, quoted, rows
+from tests.readme import BLOCKS, README, blocks, quoted, rows
 
 # So that every statement of the README finds some; it changes the one with the id 7.
 ROWS_IN_EVERY_STATE = """
@@ -47,8 +49,11 @@ def connection(dsn: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def known() -> Iterator[dict[str, AnyExecutor]]:
-    with executors(load({}, ())) as found:
+def known(tmp_path: Path) -> Iterator[dict[str, AnyExecutor]]:
+    (secrets,) = re.findall(r"^```\n(AT_SECRET_.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / ".env").write_text(secrets.replace("/run/secrets", str(tmp_path)))
+    (tmp_path / "shop_signing").write_text(f"whsec_{base64.b64encode(bytes(24)).decode()}\n")
+    with executors(load({}, (tmp_path / ".env",))) as found:
         yield dict(found)
 
 

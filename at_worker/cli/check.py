@@ -8,7 +8,7 @@ import click
 
 from at_worker.cli.errors import CheckFailed, explained, settings
 from at_worker.engine.execution import parse_payload
-from at_worker.plugin import AnyExecutor, InvalidPayload
+from at_worker.plugin import AnyExecutor, InvalidPayload, MissingSetting
 from at_worker.store import admin, inspect
 from at_worker.store.database import Database
 from at_worker.store.errors import Refused, Unavailable, Unusable
@@ -100,7 +100,7 @@ def _problem(row: inspect.Pending, known: Mapping[str, AnyExecutor]) -> str | No
         return f"unknown task_type; this worker knows {', '.join(sorted(known))}"
     try:
         executor.parse(parse_payload(row.payload))
-    except InvalidPayload as error:
+    except (InvalidPayload, MissingSetting) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the worker would retry it
         return one_line(error)

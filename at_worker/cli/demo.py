@@ -17,7 +17,7 @@ import click
 
 from at_worker import embedded
 from at_worker.cli.errors import CheckFailed, explained
-from at_worker.config import variables
+from at_worker.config import is_setting
 from at_worker.embedded.cluster import find_binaries
 
 PATIENCE = 60.0
@@ -77,8 +77,7 @@ def demo() -> None:
 
 @contextmanager
 def _worker(dsn: str, folder: Path) -> Iterator[None]:
-    ours = {variable.name for variable in variables()}
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment = {name: value for name, value in os.environ.items() if not is_setting(name)}
     environment["DATABASE_URL"] = dsn
     with (folder / LOG).open("wb") as log:
         worker = subprocess.Popen(

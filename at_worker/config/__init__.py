@@ -1,10 +1,11 @@
 """The settings of a worker."""
 
 from at_worker.config.allowances import Address, Allowances, Network
-from at_worker.config.settings import Settings, Variable, variables
+from at_worker.config.secrets import Secret, is_name
+from at_worker.config.settings import Settings, Variable, secret_variables, variables
 from at_worker.config.signing import signing_keys
-from at_worker.config.sources import DOTENV_FILES, ConfigError, load, unknown
-from at_worker.config.values import LISTEN_OFF
+from at_worker.config.sources import DOTENV_FILES, ConfigError, is_setting, load, unknown
+from at_worker.config.values import LISTEN_OFF, is_loopback
 
 __all__ = [
     "DOTENV_FILES",
@@ -13,9 +14,14 @@ __all__ = [
     "Allowances",
     "ConfigError",
     "Network",
+    "Secret",
     "Settings",
     "Variable",
+    "is_loopback",
+    "is_name",
+    "is_setting",
     "load",
+    "secret_variables",
     "signing_keys",
     "unknown",
     "variables",

@@ -1,10 +1,12 @@
 """The settings: each is one field, which gives its variable, default, check and help text."""
 
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
 from at_worker.config import values
 from at_worker.config.allowances import Allowances, allowances
+from at_worker.config.secrets import Secret, hosts, secret_value
 from at_worker.config.signing import signing_secrets
 from at_worker.config.values import Parse
 
@@ -232,6 +234,7 @@ class Settings:
         "LOG_FORMAT", "text", values.one_of("text", "json"), "text or json"
     )
 
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     given: frozenset[str] = frozenset()
 
     @property
@@ -243,6 +246,26 @@ class Settings:
 def variables() -> tuple[Variable, ...]:
     """Every variable, in the order of the documentation."""
     return tuple(v for v in map(variable_of, fields(Settings)) if v is not None)
+
+
+def secret_variables(name: str) -> tuple[Variable, Variable]:
+    """The two variables of the secret that payloads call `name`: its value and who may receive it."""
+    return (
+        Variable(
+            f"AT_SECRET_{name}",
+            "",
+            values.optional(secret_value),
+            f'what `{{"$secret": "{name}"}}` stands for in payloads; at least 8 characters',
+            secret=True,
+            group="Secrets that payloads name",
+        ),
+        Variable(
+            f"AT_SECRET_{name}_HOSTS",
+            "",
+            values.optional(hosts),
+            "comma-separated: the hosts that may receive it, `*.example.org` for all below (default: none)",
+        ),
+    )
 
 
 def variable_of(setting: Field[Any]) -> Variable | None:

@@ -1,7 +1,6 @@
 """Where settings come from: the environment, a dotenv file, files with secrets."""
 
 import difflib
-import ipaddress
 import os
 import re
 import socket
@@ -12,12 +11,16 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from at_worker.config.settings import Settings, Variable, variable_of, variables
+from at_worker.config.secrets import PREFIX, Secret, is_name
+from at_worker.config.settings import Settings, Variable, secret_variables, variable_of, variables
+from at_worker.config.values import is_loopback
 
 DOTENV_FILES = (Path(".env"), Path("/app/.env"))
 
 # Kubernetes and Docker tell each container where the others are.
 _INJECTED = re.compile(r"_SERVICE_HOST$|_PORT$|_PORT_")
+
+_SUFFIX = re.compile("_(FILE|HOSTS)$")
 
 
 class ConfigError(Exception):
@@ -50,11 +53,17 @@ def load(environ: Mapping[str, str] = os.environ, dotenv_files: tuple[Path, ...]
             text = text or variable.default or _derived(variable.name, values)
             values[setting.name] = variable.parse(text)
         except ValueError as error:
-            problems.append(f"{variable.name}: {'its value ' if variable.secret else ''}{error}")
+            problems.append(_problem(variable, error))
     problems += _conflicts(values)
+    secrets = _secrets(sources, problems)
     if problems:
         raise ConfigError(problems)
-    return Settings(**values, given=frozenset(given))
+    return Settings(**values, secrets=secrets, given=frozenset(given))
+
+
+def is_setting(name: str) -> bool:
+    """Whether a variable of the environment is one of ours, or names a file with the value of one."""
+    return name.startswith(PREFIX) or any(name.removesuffix("_FILE") == v.name for v in variables())
 
 
 def unknown(
@@ -89,16 +98,36 @@ def _sources(environ: Mapping[str, str], dotenv_files: tuple[Path, ...]) -> list
 def _conflicts(values: Mapping[str, Any]) -> list[str]:
     """Settings that are right one by one and wrong together; those that are wrong alone are missing here."""
     host = values.get("smtp_host", "")
-    if values.get("smtp_tls") == "none" and values.get("smtp_user") and not _is_loopback(host):
+    if values.get("smtp_tls") == "none" and values.get("smtp_user") and not is_loopback(host):
         return [f"SMTP_TLS: none would send the password of SMTP_USER in clear text to {host}"]
     return []
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+def _secrets(sources: list[Mapping[str, str | None]], problems: list[str]) -> dict[str, Secret]:
+    """The secrets that payloads may name; what is wrong with others is added to `problems`."""
+    written = {name for source in sources for name in source if name.startswith(PREFIX)}
+    secrets: dict[str, Secret] = {}
+    for name in sorted({_SUFFIX.sub("", name.removeprefix(PREFIX)) for name in written}):
+        found = []
+        for variable in secret_variables(name):
+            try:
+                found.append(variable.parse(_given(variable, sources)))
+            except ValueError as error:
+                problems.append(_problem(variable, error))
+        match found:
+            case [None, None]:
+                pass
+            case [_, _] if not is_name(name):
+                problems.append(f"{PREFIX}{name}: the name of a secret has A-Z, 0-9 and _ alone")
+            case [None, _]:
+                problems.append(f"{PREFIX}{name}: is not set, and {PREFIX}{name}_HOSTS is")
+            case [value, bound]:
+                secrets[name] = Secret(value, bound or ())
+    return secrets
+
+
+def _problem(variable: Variable, error: ValueError) -> str:
+    return f"{variable.name}: {'its value ' if variable.secret else ''}{error}"
 
 
 def _given(variable: Variable, sources: list[Mapping[str, str | None]]) -> str:

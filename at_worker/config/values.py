@@ -1,5 +1,6 @@
 """How the values of settings are read; whatever does not fit raises ValueError with the reason."""
 
+import ipaddress
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -101,6 +102,14 @@ def database_url(text: str) -> str:
     if not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("is not a URL that begins with postgresql:// or postgres://")
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what goes to a host stays within the machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def sender(text: str) -> str:

@@ -24,7 +24,7 @@ from at_worker.outcome import (
     postpone,
     resolve,
 )
-from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload
+from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload, MissingSetting
 from at_worker.task import Task
 from at_worker.text import clip, one_line
 
@@ -128,6 +128,8 @@ class Execution:
                 outcome = self._visit(destination, executor, payload, running)
         except InvalidPayload as error:
             return Fail(str(error))
+        except MissingSetting as error:
+            return Retry(str(error))
         except BaseException as error:  # sys.exit() in a plug-in must not cost the task or the thread
             logger.exception("[Executor] Surprise in task %d", task.id, extra=self._fields(task))
             return Retry(one_line(error))

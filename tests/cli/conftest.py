@@ -1,3 +1,4 @@
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,7 +10,7 @@ from click.testing import CliRunner, Result
 from psycopg import sql
 
 from at_worker.cli import main
-from at_worker.config import variables
+from at_worker.config import is_setting
 from tests import logs
 from tests.tables import dsn_of
 
@@ -20,9 +21,8 @@ AtWorker = Callable[..., Result]
 def at_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AtWorker:
     """Run a command that ends by itself, with these settings and no others, in a directory of its own."""
     monkeypatch.chdir(tmp_path)
-    for variable in variables():
-        monkeypatch.delenv(variable.name, raising=False)
-        monkeypatch.delenv(f"{variable.name}_FILE", raising=False)
+    for name in filter(is_setting, list(os.environ)):
+        monkeypatch.delenv(name)
 
     def run(*arguments: str, **settings: str) -> Result:
         with logs.restored():

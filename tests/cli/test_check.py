@@ -91,6 +91,14 @@ def test_a_task_that_would_fail_is_listed_with_the_field(
     assert "WRONG pending tasks: 1 of 2 would fail\n" in told.output
 
 
+def test_a_task_that_names_a_missing_secret_is_listed(table: Table, at_worker: AtWorker) -> None:
+    task = table.insert("http_callback", {"url": "https://x.org/", "auth": {"bearer": {"$secret": "SHOP"}}})
+    told = at_worker("check", DATABASE_URL=table.dsn)
+    assert told.exit_code == 1
+    said = "missing setting: auth.bearer: this worker has no AT_SECRET_SHOP"
+    assert f"task {task} (http_callback) would fail: {said}" in told.output
+
+
 def test_a_task_of_an_unknown_type_is_listed_with_the_known_ones(table: Table, at_worker: AtWorker) -> None:
     task = table.insert("teleport")
     told = at_worker("check", DATABASE_URL=table.dsn)

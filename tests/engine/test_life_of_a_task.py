@@ -8,7 +8,7 @@ import pytest
 
 from at_worker import Done, Fail, Retry
 from at_worker.outcome import Run, resolve
-from at_worker.plugin import InvalidPayload
+from at_worker.plugin import InvalidPayload, MissingSetting
 from tests.engine.bench import Gate, bench
 from tests.tables import Table
 
@@ -292,6 +292,20 @@ def test_an_invalid_payload_fails_at_once_and_names_the_field(table: Table) -> N
         worker.work()
     row = table.row(task)
     assert (row["status"], row["error_message"]) == ("failed", "invalid payload: url: is missing")
+
+
+def test_a_setting_that_this_worker_lacks_may_come(table: Table) -> None:
+    task = table.insert()
+
+    def refuse(*_: object) -> Done:
+        raise MissingSetting("sign", "this worker has no AT_SECRET_SHOP")
+
+    with bench(table) as worker:
+        worker.probe.behave = refuse
+        worker.work()
+    row = table.row(task)
+    assert row["status"] == "pending"
+    assert row["error_message"] == "missing setting: sign: this worker has no AT_SECRET_SHOP"
 
 
 def test_an_attempt_knows_its_task(table: Table) -> None:

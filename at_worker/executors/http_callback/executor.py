@@ -14,6 +14,7 @@ from at_worker.executors.http_callback.guard import Guard, Refused
 from at_worker.executors.http_callback.payload import Callback
 from at_worker.executors.http_callback.signing import signature
 from at_worker.executors.http_callback.transport import Request, Transport
+from at_worker.executors.http_callback.vault import Vault
 from at_worker.jsontext import Json
 from at_worker.outcome import Fail, Outcome, Retry
 from at_worker.plugin import Attempt, InvalidPayload
@@ -31,6 +32,7 @@ class HttpCallback:
         # Tasks name the same hosts again and again.
         self._refusal = lru_cache(maxsize=1024)(guard.refusal_of_spelled)
         self._keys = signing_keys(settings.webhook_secret) if settings.webhook_secret else ()
+        self._vault = Vault(settings.secrets, proxied=settings.http_proxy_url is not None)
         self._transport = Transport(
             ca_file=settings.http_ca_file,
             proxy_url=settings.http_proxy_url,
@@ -39,7 +41,7 @@ class HttpCallback:
         )
 
     def parse(self, payload: Json) -> Callback:
-        callback = http_payload.parse(payload)
+        callback = http_payload.parse(payload, self._vault)
         if why := self._refusal(urlsplit(callback.url).hostname or ""):
             raise InvalidPayload("url", f"is {why}")
         return callback
@@ -52,7 +54,7 @@ class HttpCallback:
     def execute(self, payload: Callback, attempt: Attempt) -> Outcome:
         started = time.monotonic()
         ends = min(started + (payload.timeout or self._timeout), attempt.deadline)
-        headers = {**self._identity(attempt, payload.content or b""), **payload.headers}
+        headers = {**self._identity(attempt, payload), **payload.headers}
         try:
             request = Request(payload.method, payload.url, headers, payload.content)
             answer = self._transport.exchange(request, ends, self._most)
@@ -76,11 +78,11 @@ class HttpCallback:
     def close(self) -> None:
         self._transport.close()
 
-    def _identity(self, attempt: Attempt, body: bytes) -> dict[str, str]:
+    def _identity(self, attempt: Attempt, payload: Callback) -> dict[str, str]:
         headers = identity(attempt)
-        if self._keys:
+        if keys := payload.signing_keys or self._keys:
             message_id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
-            headers["webhook-signature"] = signature(self._keys, message_id, timestamp, body)
+            headers["webhook-signature"] = signature(keys, message_id, timestamp, payload.content or b"")
         return headers
 
 

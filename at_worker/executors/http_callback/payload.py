@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from at_worker.executors import body, fields
 from at_worker.executors.http_callback.transport import ascii_host
+from at_worker.executors.http_callback.vault import Vault
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload
 
@@ -39,10 +40,14 @@ class Callback:
     headers: Mapping[str, str] = field(repr=False)
     content: bytes | None = field(repr=False)
     timeout: float | None
+    signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-def parse(payload: Json) -> Callback:
-    """Check a payload. Raises InvalidPayload, which names the field and holds no secret."""
+_NO_SECRETS = Vault()
+
+
+def parse(payload: Json, vault: Vault = _NO_SECRETS) -> Callback:
+    """Check a payload. Raises InvalidPayload and MissingSetting, which name the field and hold no secret."""
     payload = fields.members(payload)
     url = _url(fields.required_line(payload, "url"))
     given_method = fields.line(payload, "method")
@@ -54,17 +59,19 @@ def parse(payload: Json) -> Callback:
     headers = {"Accept": "*/*"}
     if encoded.content_type:
         headers["Content-Type"] = encoded.content_type
-    given = _headers(payload)
+    given = _headers(payload, vault, url)
     named = {name.lower() for name in given}
     headers = {name: value for name, value in headers.items() if name.lower() not in named} | given
-    if authorization := _authorization(payload):
+    if authorization := _authorization(payload, vault, url):
         if "authorization" in named:
             raise InvalidPayload("auth", "is there beside the header Authorization; give one of them")
         headers["Authorization"] = authorization
     if content is not None:
         headers["Content-Length"] = str(len(content))
     timeout = fields.number(payload, "timeout", above=0, most=_LONGEST_TIMEOUT)
-    return Callback(method, url, headers, content, timeout)
+    sign = payload.get("sign")
+    keys = () if sign is None else vault.signing_keys("sign", sign, url)
+    return Callback(method, url, headers, content, timeout, keys)
 
 
 def _url(given: str) -> str:
@@ -119,10 +126,13 @@ def _host(given: str) -> str:
     return name
 
 
-def _headers(payload: Mapping[str, Json]) -> dict[str, str]:
+def _headers(payload: Mapping[str, Json], vault: Vault, url: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     names: set[str] = set()
-    for name, value in fields.lines(payload, "headers").items():
+    given = payload.get("headers")
+    if isinstance(given, Mapping):
+        given = {name: vault.revealed(f"headers.{name}", value, url) for name, value in given.items()}
+    for name, value in fields.lines({"headers": given}, "headers").items():
         where = f"headers.{name}"
         lower = name.lower()
         if not _TOKEN.fullmatch(name):
@@ -140,14 +150,20 @@ def _headers(payload: Mapping[str, Json]) -> dict[str, str]:
     return headers
 
 
-def _authorization(payload: Mapping[str, Json]) -> str | None:
+def _authorization(payload: Mapping[str, Json], vault: Vault, url: str) -> str | None:
     if payload.get("auth") is None:
         return None
     auth = fields.members(payload["auth"], "auth")
     basic, bearer = auth.get("basic"), auth.get("bearer")
     if (basic is None) == (bearer is None):
         raise InvalidPayload("auth", "must hold either basic or bearer")
-    return _bearer(bearer) if basic is None else _basic(basic)
+    if basic is None:
+        return _bearer(vault.revealed("auth.bearer", bearer, url))
+    match basic:
+        case [user, password]:
+            return _basic([user, vault.revealed("auth.basic", password, url)])
+        case _:
+            return _basic(basic)
 
 
 def _basic(given: Json) -> str:

@@ -14,11 +14,6 @@ from tests.executors.http_callback.callbacks import Authority, once
 from tests.servers.http import Receiver, Reply, refusing, serving, tunnelling
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
 def secure(authority: Authority) -> Iterator[Receiver]:
     with Receiver(authority.server("127.0.0.1", "localhost")) as running:
