@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from at_worker import jsontext, text
+from at_worker import jsontext, redact, text
 from at_worker.jsontext import Json
 from at_worker.retry import LONGEST_RETRY_AFTER, backoff
 from at_worker.task import Claim, Task
@@ -164,11 +164,11 @@ def _settlement(
 
 
 def _written(error: object) -> str:
-    return text.clip(text.clean(str(error)))
+    return text.clip(text.clean(redact.text(str(error))))
 
 
 def _rendered(result: Json) -> str:
     try:
-        return text.clean_json(jsontext.render(result))
+        return text.clean_json(jsontext.render(redact.result(result)))
     except Exception:  # noqa: BLE001 - a plug-in may return anything; what it did is done all the same
         return jsontext.render(f"a {type(result).__name__} that is not JSON")

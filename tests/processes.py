@@ -15,7 +15,7 @@ PATIENCE = 20.0
 
 
 class Worker:
-    """A running worker: the parent and its worker processes; log lines are kept as they come."""
+    """A running worker: the parent and its worker processes; what they write is kept as it comes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -69,6 +69,11 @@ class Worker:
                 found[arguments[arguments.index("worker") + 1]] = pid
         return found
 
+    def command_lines(self) -> str:
+        """What the process list shows of the parent and the worker processes."""
+        pids = [self._process.pid, *self.processes().values()]
+        return "\n".join(_read(Path(f"/proc/{pid}/cmdline")) for pid in pids)
+
     def kill(self) -> int:
         """Kill the parent and all worker processes, as if the machine was gone; returns the exit code."""
         self.signal(signal.SIGSTOP)  # starts no others meanwhile
@@ -95,8 +100,8 @@ class Worker:
         self.kill()
 
     def _read(self) -> None:
-        assert self._process.stderr is not None
-        with self._process.stderr as stream:
+        assert self._process.stdout is not None
+        with self._process.stdout as stream:
             for line in stream:
                 with self._news:
                     self.lines.append(line.rstrip("\n"))
@@ -120,10 +125,10 @@ def worker(dsn: str, cwd: Path, *options: str, **settings: str) -> Iterator[Work
     process = subprocess.Popen(
         [sys.executable, "-m", "at_worker", "run", *options],
         cwd=cwd,
-        env=environment(DATABASE_URL=dsn, **{"WORKER_ID": "w-1", **settings}),
+        env=environment(**{"DATABASE_URL": dsn, "WORKER_ID": "w-1", **settings}),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 import trustme
 
-from at_worker.config import Allowances, ConfigError, Secret, Settings, load, unknown, variables
+from at_worker.config import (
+    Allowances,
+    ConfigError,
+    Secret,
+    Settings,
+    load,
+    secret_values,
+    unknown,
+    variables,
+)
 from at_worker.config.secrets import hosts
 
 SECRETS = {
@@ -481,6 +490,40 @@ class TestSecretsThatPayloadsName:
     def test_it_shows_in_no_text_of_the_settings(self) -> None:
         settings = load({"AT_SECRET_A": "hunter22", "AT_SECRET_A_HOSTS": "x"}, ())
         assert "hunter22" not in repr(settings) + repr(settings.secrets)
+
+
+class TestSecretValues:
+    def test_every_secret_is_known_in_the_form_in_which_it_is_used(self) -> None:
+        settings = load(
+            {
+                "DB_PASSWORD": "pw-of-the-database",
+                "DATABASE_URL": "postgresql://at:pw%2Furl@a:1,b:2/app?sslpassword=pw-key&sslmode=verify-full",
+                "RABBITMQ_URL": "amqps://at:pw-broker@broker/",
+                "SMTP_PASSWORD": "pw-mail",
+                "HTTP_PROXY_URL": "http://at:pw-proxy@proxy",
+                "WEBHOOK_SECRET": f"whsec_{'A' * 32} whsec_{'B' * 32}",
+                "AT_SECRET_A": "Bearer 0123456789abcdef",
+            },
+            (),
+        )
+        assert secret_values(settings) == {
+            "pw-of-the-database",
+            "pw%2Furl",
+            "pw/url",
+            "pw-key",
+            "pw-broker",
+            "pw-mail",
+            "pw-proxy",
+            f"whsec_{'A' * 32} whsec_{'B' * 32}",
+            "A" * 32,
+            "B" * 32,
+            "Bearer 0123456789abcdef",
+            "0123456789abcdef",
+        }
+
+    def test_defaults_are_no_secrets(self) -> None:
+        given = {"DATABASE_URL": "postgresql://postgres:postgres@db/app", "LISTEN_DSN": "off"}
+        assert secret_values(load(given, ())) <= {"guest", "off"}
 
 
 class TestUnknown:

@@ -1,11 +1,13 @@
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from at_worker import redact
 from at_worker.log import configure
 from tests import logs
 
@@ -118,6 +120,43 @@ def test_the_level_decides_what_is_told(
     for name in ("debug", "info", "warning", "error"):
         logger.log(getattr(logging, name.upper()), name)
     assert [line.split()[-1] for line in written(capsys).splitlines()] == told
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_secret_stands_in_a_line_nor_in_its_traceback(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    redact.learn(["hunter22"])
+    configure("INFO", "json" if form == "json" else "text")
+    try:
+        int("hunter22")
+    except ValueError:
+        logger.exception("Surprise at %s", "https://u:p@x/?k=v1", extra={"context": '{"k": "hunter22"}'})
+    told = written(capsys)
+    assert "https://***@x/?k=***" in told
+    assert "hunter22" not in told
+    assert "v1" not in told
+    assert "int() with base 10: '***'" in told
+
+
+def test_a_line_that_cannot_be_formatted_shows_nothing_of_its_arguments(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("INFO", "text")
+    logger.info("%d", "hunter22")
+    (line,) = written(capsys).splitlines()
+    assert re.search(r"ERROR   a log line of \S+test_log\.py:\d+ cannot be written: TypeError$", line)
+
+
+def test_what_nobody_caught_is_logged_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    redact.learn(["hunter22"])
+    configure("INFO", "text")
+    thread = threading.Thread(target=int, args=("hunter22",))
+    thread.start()
+    thread.join()
+    told = written(capsys)
+    assert "CRITICAL Uncaught exception" in told
+    assert told.endswith("ValueError: invalid literal for int() with base 10: '***'\n")
 
 
 def test_libraries_speak_only_when_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import click
 
+from at_worker import redact
 from at_worker.cli.errors import CheckFailed, explained, settings
 from at_worker.engine.execution import parse_payload
 from at_worker.plugin import AnyExecutor, InvalidPayload, MissingSetting
@@ -57,14 +58,18 @@ class _Wrong(Exception):
 
 def _try(subject: str, attempt: Callable[[], str]) -> bool:
     try:
-        click.echo(f"ok    {subject}: {attempt()}")
+        _tell(f"ok    {subject}: {attempt()}")
     except (_Wrong, Unavailable, Unusable, Refused) as error:
-        click.echo(f"WRONG {subject}: {error}")
+        _tell(f"WRONG {subject}: {error}")
     except Exception as error:  # noqa: BLE001 - whatever a server or a library comes up with is the answer
-        click.echo(f"WRONG {subject}: {one_line(error)}")
+        _tell(f"WRONG {subject}: {one_line(error)}")
     else:
         return True
     return False
+
+
+def _tell(line: str) -> None:
+    click.echo(redact.text(line))
 
 
 def _reach(database: Database, *, deletes: bool) -> str:
@@ -87,7 +92,7 @@ def _validate(database: Database, types: tuple[str, ...] | None, known: Mapping[
         if problem := _problem(row, known):
             wrong += 1
             if wrong <= LISTED:
-                click.echo(f"      task {row.id} ({row.type}) would fail: {problem}")
+                _tell(f"      task {row.id} ({row.type}) would fail: {problem}")
     if wrong:
         more = f", the first {LISTED} are listed" if wrong > LISTED else ""
         raise _Wrong(f"{wrong} of {count} would fail{more}")

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import click
 
-from at_worker.config import ConfigError, Settings, load, unknown
+from at_worker import redact
+from at_worker.config import ConfigError, Settings, load, secret_values, unknown
 from at_worker.embedded import EmbeddedError
 from at_worker.engine.stop import EXIT_DATABASE, EXIT_SETTINGS
 from at_worker.log import configure
@@ -42,6 +43,7 @@ def settings(*, warn: bool = True) -> Settings:
         loaded = load()
     except ConfigError as error:
         raise WrongSettings(str(error)) from None
+    redact.learn(secret_values(loaded))
     configure(loaded.log_level, loaded.log_format)
     for name, nearest in unknown().items() if warn else ():
         logger.warning("%s is no setting%s", name, f"; did you mean {nearest}?" if nearest else "")
@@ -59,4 +61,4 @@ def explained() -> Iterator[None]:
     except ConfigError as error:
         raise WrongSettings(str(error)) from None
     except (Unavailable, Unusable, Refused, EmbeddedError) as error:
-        raise DatabaseRefuses(str(error)) from None
+        raise DatabaseRefuses(redact.text(str(error))) from None

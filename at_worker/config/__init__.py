@@ -1,6 +1,7 @@
 """The settings of a worker."""
 
 from at_worker.config.allowances import Address, Allowances, Network
+from at_worker.config.known import secret_values
 from at_worker.config.secrets import Secret, is_name
 from at_worker.config.settings import Settings, Variable, secret_variables, variables
 from at_worker.config.signing import signing_keys
@@ -21,6 +22,7 @@ __all__ = [
     "is_name",
     "is_setting",
     "load",
+    "secret_values",
     "secret_variables",
     "signing_keys",
     "unknown",

@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass, field
 
 from at_worker.config.values import names
+from at_worker.redact import SHORTEST
 
 PREFIX = "AT_SECRET_"
-SHORTEST = 8
 
 _NAME = re.compile("[A-Z][A-Z0-9_]*")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

@@ -126,10 +126,8 @@ class Execution:
                 if verdict is not Verdict.START:
                     return verdict
                 outcome = self._visit(destination, executor, payload, running)
-        except InvalidPayload as error:
-            return Fail(str(error))
-        except MissingSetting as error:
-            return Retry(str(error))
+        except (InvalidPayload, MissingSetting) as error:
+            return Fail(str(error)) if isinstance(error, InvalidPayload) else Retry(str(error))
         except BaseException as error:  # sys.exit() in a plug-in must not cost the task or the thread
             logger.exception("[Executor] Surprise in task %d", task.id, extra=self._fields(task))
             return Retry(one_line(error))

@@ -10,6 +10,7 @@ from typing import Literal
 
 import aiosmtplib
 
+from at_worker import redact
 from at_worker.executors.email.delivery import Broken, Refused, Reply, Report
 
 ERRORS = (OSError, aiosmtplib.SMTPException)
@@ -141,9 +142,8 @@ def failure(error: Exception, server: Server, step: Step, seconds: float) -> Rep
         case aiosmtplib.SMTPNotSupported():
             return Broken(f"{server} {error}", permanent=True)
         case aiosmtplib.SMTPAuthenticationError():
-            reply = str(Reply.of(error.code, error.message))
             # Some servers quote what they were given.
-            reply = reply.replace(server.password, "***") if server.password else reply
+            reply = redact.without(str(Reply.of(error.code, error.message)), [server.password or ""])
             return Broken(f"{server} refused the login of {server.user}: {reply}")
         case aiosmtplib.SMTPConnectError(__cause__=OSError() as cause):
             return _not_delivered(cause, server, step, seconds)

@@ -5,7 +5,7 @@ from datetime import UTC
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from at_worker import __version__
+from at_worker import __version__, redact
 from at_worker.config import Settings, signing_keys
 from at_worker.executors.http_callback import payload as http_payload
 from at_worker.executors.http_callback.answer import body_text, classify, first_line, moved_to, retry_after
@@ -63,7 +63,7 @@ class HttpCallback:
         except Refused as error:
             return Fail(f"refused: {error}")
         result: dict[str, Json] = {"status": answer.status}
-        if body := body_text(answer, self._most):
+        if body := redact.without(body_text(answer, self._most), payload.secrets):
             result["body"] = body
         result["ms"] = round((time.monotonic() - started) * 1000)
         return classify(

@@ -5,8 +5,9 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
+from at_worker import redact
 from at_worker.executors import body, fields
 from at_worker.executors.http_callback.transport import ascii_host
 from at_worker.executors.http_callback.vault import Vault
@@ -33,7 +34,10 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """An HTTP request to make; `timeout` is in seconds, `content` None where there is no body to send."""
+    """An HTTP request to make; `timeout` is in seconds, `content` None where there is no body to send.
+
+    `secrets` are what of it nobody may read, should the receiver quote it.
+    """
 
     method: str
     url: str = field(repr=False)
@@ -41,6 +45,7 @@ class Callback:
     content: bytes | None = field(repr=False)
     timeout: float | None
     signing_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 _NO_SECRETS = Vault()
@@ -62,16 +67,19 @@ def parse(payload: Json, vault: Vault = _NO_SECRETS) -> Callback:
     given = _headers(payload, vault, url)
     named = {name.lower() for name in given}
     headers = {name: value for name, value in headers.items() if name.lower() not in named} | given
-    if authorization := _authorization(payload, vault, url):
+    secrets = _secrets(url, given)
+    if credentials := _credentials(payload, vault, url):
         if "authorization" in named:
             raise InvalidPayload("auth", "is there beside the header Authorization; give one of them")
-        headers["Authorization"] = authorization
+        headers["Authorization"], secret = credentials
+        secrets += [secret]
     if content is not None:
         headers["Content-Length"] = str(len(content))
     timeout = fields.number(payload, "timeout", above=0, most=_LONGEST_TIMEOUT)
     sign = payload.get("sign")
     keys = () if sign is None else vault.signing_keys("sign", sign, url)
-    return Callback(method, url, headers, content, timeout, keys)
+    secrets = [secret for secret in secrets if len(secret) >= redact.SHORTEST]
+    return Callback(method, url, headers, content, timeout, keys, tuple(secrets))
 
 
 def _url(given: str) -> str:
@@ -150,7 +158,15 @@ def _headers(payload: Mapping[str, Json], vault: Vault, url: str) -> dict[str, s
     return headers
 
 
-def _authorization(payload: Mapping[str, Json], vault: Vault, url: str) -> str | None:
+def _secrets(url: str, headers: Mapping[str, str]) -> list[str]:
+    """What names say is secret, and the token after a word such as Bearer."""
+    named = [*headers.items(), *parse_qsl(urlsplit(url).query)]
+    values = [value for name, value in named if redact.is_sensitive(name)]
+    return values + [value.rpartition(" ")[2] for value in values]
+
+
+def _credentials(payload: Mapping[str, Json], vault: Vault, url: str) -> tuple[str, str] | None:
+    """The header Authorization, and the secret in it."""
     if payload.get("auth") is None:
         return None
     auth = fields.members(payload["auth"], "auth")
@@ -166,7 +182,7 @@ def _authorization(payload: Mapping[str, Json], vault: Vault, url: str) -> str |
             return _basic(basic)
 
 
-def _basic(given: Json) -> str:
+def _basic(given: Json) -> tuple[str, str]:
     """RFC 7617, in UTF-8."""
     match given:
         case [str(user), str(password)]:
@@ -177,14 +193,14 @@ def _basic(given: Json) -> str:
         raise InvalidPayload("auth.basic", "has a colon in the user")
     fields.refuse_control_characters("auth.basic", user + password)
     try:
-        return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+        return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}", password
     except UnicodeEncodeError:
         raise InvalidPayload("auth.basic", "holds a lone surrogate, which UTF-8 cannot carry") from None
 
 
-def _bearer(given: Json) -> str:
+def _bearer(given: Json) -> tuple[str, str]:
     if not isinstance(given, str):
         raise InvalidPayload("auth.bearer", f"must be a string, not {fields.kind(given)}")
     if not re.fullmatch("[!-~]+", given):
         raise InvalidPayload("auth.bearer", "must be visible ASCII characters without spaces")
-    return f"Bearer {given}"
+    return f"Bearer {given}", given

@@ -18,6 +18,7 @@ def table(value: Json, where: str, depth: int = 0) -> dict[str, Value]:
     """Turn a JSON object into a table. Raises InvalidPayload with the path of what does not fit."""
     found: dict[str, Value] = {}
     for name, item in fields.members(value, where).items():
+        fields.refuse_control_characters(where, name)
         if len(fields.utf8(where, name)) > LONGEST_NAME:
             raise InvalidPayload(where, f"has a name of more than {LONGEST_NAME} bytes: {name[:40]}...")
         found[name] = _entry(item, f"{where}.{name}", depth + 1)
@@ -44,6 +45,7 @@ def _entry(value: Json, where: str, depth: int) -> Value:
         case None | bool():
             return value
         case str():
+            fields.refuse_control_characters(where, value)
             fields.utf8(where, value)
             return value
         case int():

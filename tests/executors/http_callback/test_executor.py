@@ -312,3 +312,21 @@ def test_the_libraries_log_no_urls(
 def test_an_attempt_whose_time_is_over_sends_nothing(receiver: Receiver, callback: HttpCallback) -> None:
     assert isinstance(call(callback, {"url": receiver.url}, seconds=-1), Retry)
     assert receiver.arrivals == []
+
+
+def test_what_the_receiver_quotes_of_the_secrets_of_a_callback_is_hidden(
+    receiver: Receiver, callback: HttpCallback
+) -> None:
+    basic = base64.b64encode(b"ann:hunter22").decode()
+    said = f"hunter22 and {basic} and abcd1234efgh and key=q%2Ferty789 and north, south"
+    receiver.script(Reply(401, body=said.encode()))
+    payload: dict[str, Json] = {
+        "url": f"{receiver.url}/?key=q%2Ferty789",
+        "auth": {"basic": ["ann", "hunter22"]},
+        "headers": {"X-Api-Key": "Bearer abcd1234efgh", "X-Shop": "north, south"},
+    }
+    outcome = call(callback, payload)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.endswith(": *** and YW5uOm*** and *** and key=*** and north, south")
+    assert isinstance(outcome.result, dict)
+    assert outcome.result["body"] == "*** and YW5uOm*** and *** and key=*** and north, south"
