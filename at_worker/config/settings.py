@@ -242,6 +242,14 @@ class Settings:
         """Seconds between two heartbeats: five fit into the stuck timeout."""
         return min(self.stuck_timeout / 5, 10.0)
 
+    @property
+    def statement_deadline(self) -> float:
+        """Seconds that the database has for one statement.
+
+        A heartbeat that gets no answer is given up in time for another before the stuck timeout is over.
+        """
+        return min(self.stuck_timeout * 0.4, 30.0)
+
 
 def variables() -> tuple[Variable, ...]:
     """Every variable, in the order of the documentation."""

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL; the only module that knows psycopg."""
+"""The connections of a process to PostgreSQL, and sessions on them."""
 
 import logging
 import re
@@ -13,8 +13,9 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from at_worker.config import ConfigError, Settings
 from at_worker.store import errors
-from at_worker.store.errors import Away, MissingTable, Unusable
-from at_worker.store.schema import TABLE, complaint
+from at_worker.store.connection import Connection
+from at_worker.store.errors import Away, MissingTable
+from at_worker.store.schema import TABLE
 
 _PATIENCE = 3.0
 _INDENTATION = re.compile(r"\n +")
@@ -27,7 +28,7 @@ Parameters = Mapping[str, Any]
 class Session:
     """One connection at work. A query addresses the table as `{tasks}`, always with its schema."""
 
-    def __init__(self, connection: "_Connection") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._heard: list[str] = []
 
@@ -37,9 +38,11 @@ class Session:
         return self._connection.execute(_addressed(query, schema), parameters or {}).fetchall()
 
     def stream(self, query: LiteralString, parameters: Parameters | None = None) -> Iterator[Row]:
-        """The rows of a query, however many, a thousand at a time from the server."""
+        """The rows of a query, a thousand at a time, however many and however long it takes."""
         schema = self._connection.table_schema()
+        self._connection.deadline = None
         with self._connection.transaction(), self._connection.cursor("at_worker") as cursor:
+            self._connection.execute("SET LOCAL statement_timeout = 0")
             cursor.itersize = 1000
             cursor.execute(_addressed(query, schema), parameters or {})
             yield from cursor
@@ -47,8 +50,11 @@ class Session:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Keep the locks of several statements together; within another, take back what fails alone."""
-        with _translated(self._connection), self._connection.transaction():
-            yield
+        with _translated(self._connection):
+            # Found outside, or the settings that come with it would end with a transaction that fails.
+            self._connection.table_schema()
+            with self._connection.transaction():
+                yield
 
     def listen(self, channel: str) -> None:
         """Hear what is announced on a channel."""
@@ -76,7 +82,11 @@ class Session:
         return self._connection.fileno()
 
     def script(self, statements: str) -> None:
-        """Run a file of statements as it stands. Raises Unusable where what is there does not let it."""
+        """Run a file of statements as it stands, however long it takes.
+
+        Raises Unusable where what is there does not let it.
+        """
+        self._connection.deadline = None
         try:
             self._connection.execute(statements.encode())
         except psycopg.Error as error:
@@ -92,16 +102,18 @@ class Database:
 
     def __init__(self, settings: Settings, observe: Observer = lambda _: None, connections: int = 5) -> None:
         self._conninfo = _conninfo(settings)
+        self._deadline = settings.statement_deadline
         self._observe = observe
         self._reached = False
         # The pool's own attempts to reconnect are silent and slow down; ours are loops that report.
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
         self._pool = ConnectionPool(
             self._conninfo,
-            connection_class=_Connection,
+            connection_class=Connection,
             kwargs={"autocommit": True, "prepare_threshold": None},
             min_size=0,
             max_size=connections,
+            configure=self._configure,
             timeout=_PATIENCE,
             reconnect_timeout=0,
             num_workers=2,
@@ -143,13 +155,13 @@ class Database:
         self._observe(None)
 
     @contextmanager
-    def _lent(self) -> Iterator["_Connection"]:
+    def _lent(self) -> Iterator[Connection]:
         if not self._reached:
             # A failure tells its reason here and at once; the pool would wait, and would not tell.
             with self.direct():
                 pass
-            # Those that broke meanwhile would each cost a statement.
-            self._pool.check()
+            # Those that broke meanwhile would each cost a statement, and half-open ones its whole deadline.
+            self._pool.drain()
         try:
             lent = self._pool.getconn()
         except (PoolClosed, PoolTimeout):
@@ -163,50 +175,15 @@ class Database:
     def direct(self, dbname: str | None = None) -> Iterator[Session]:
         """A connection of its own, made now, so that a failure tells the reason. Raises as `session` does."""
         try:
-            connection = _Connection.connect(self._conninfo, autocommit=True, dbname=dbname)
+            connection = Connection.connect(self._conninfo, autocommit=True, dbname=dbname)
         except psycopg.Error as error:
             raise errors.of_login(_text(error), self.name, self.database_name) from None
+        self._configure(connection)
         with connection, _translated(connection):
             yield Session(connection)
 
-
-_COLUMNS = """
-SELECT n.nspname, a.attname, pg_catalog.format_type(a.atttypid, NULL), pg_catalog.pg_backend_pid()
-  FROM pg_catalog.pg_class c
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
- WHERE c.oid = pg_catalog.to_regclass(%s)
-"""
-
-
-class _Connection(psycopg.Connection[Row]):
-    """A connection that remembers where it found the table."""
-
-    _schema: str | None = None
-
-    def table_schema(self) -> str:
-        """The schema of the table, found through the search path once. Raises MissingTable or Unusable."""
-        if self._schema is None:
-            found = self.execute(_COLUMNS, [TABLE]).fetchall()
-            if not found:
-                raise MissingTable(f"there is no table {TABLE}; at-worker init-db creates it")
-            if problem := complaint({name: kind for _, name, kind, _ in found}):
-                raise Unusable(problem)
-            self._schema, *_, backend = found[0]
-            if backend == self.info.backend_pid:
-                self._prepare_statements()
-        return str(self._schema)
-
-    def _prepare_statements(self) -> None:
-        """Plan each statement once: planning a claim takes longer than the claim.
-
-        Only on a connection to the server itself, which the process id tells. Behind a pooler the settings
-        would reach strangers, and a prepared statement might meet a connection that does not know it. The
-        settings keep a plan that was made while the table was small good when it is large.
-        """
-        self.execute("SET enable_seqscan = off")
-        self.execute("SET plan_cache_mode = force_generic_plan")
-        self.prepare_threshold = 0
+    def _configure(self, connection: Connection) -> None:
+        connection.deadline = self._deadline
 
 
 @lru_cache(maxsize=256)
@@ -220,7 +197,7 @@ def _addressed(query: LiteralString, schema: str) -> bytes:
 
 
 @contextmanager
-def _translated(connection: _Connection) -> Iterator[None]:
+def _translated(connection: Connection) -> Iterator[None]:
     """Turn psycopg's errors into ours; a connection is kept only where values or locks were the cause."""
     try:
         yield
@@ -244,8 +221,8 @@ def _text(error: psycopg.Error) -> str:
 def _conninfo(settings: Settings) -> str:
     defaults: dict[str, str | int | None] = {
         "application_name": f"at-worker {settings.worker_id}"[:63],
-        "client_encoding": "utf8",
-        "connect_timeout": 10,
+        # As long as a statement; libpq takes whole seconds, two at least.
+        "connect_timeout": max(2, min(10, int(settings.statement_deadline))),
         # Half-open connections: noticed in 30 s instead of hours.
         "keepalives_idle": 15,
         "keepalives_interval": 5,
@@ -270,4 +247,5 @@ def _conninfo(settings: Settings) -> str:
             "dbname": settings.db_name,
             "sslmode": settings.db_sslmode,
         }
-    return conninfo.make_conninfo("", **{**defaults, **given})
+    # Another encoding has no place for the characters of every payload.
+    return conninfo.make_conninfo("", **{**defaults, **given, "client_encoding": "utf8"})

@@ -2,7 +2,8 @@
 
 from at_worker.store.schema import TABLE
 
-# Connecting reports no SQLSTATE, only a text.
+# libpq reports no SQLSTATE of a connection that failed, only a text, in the language of the server. One in
+# another language than English is taken for an outage: the worker waits and tells what the server said.
 _WRONG_LOGIN = (
     "password authentication failed",
     "no password supplied",
@@ -17,6 +18,9 @@ _REFUSED = ("22", "23", "42", "54", "P0")
 _CONTENDED = ("40", "55")
 # Connection, transaction state, resources, operator intervention.
 _CUT_OFF = ("08", "25", "53", "57")
+# Of operator intervention, a statement that overran a timeout or was cancelled by a person.
+_CANCELLED = "57014"
+_READ_ONLY = "session is read-only"
 
 
 class Unavailable(Exception):
@@ -51,6 +55,8 @@ def of_login(text: str, server: str, database: str) -> Exception:
         return MissingDatabase(f"{text}; at-worker init-db creates it")
     if "role" in text and _MISSING in text:
         return Unusable(f"{server} refuses the login: {text} (see DB_USER, DATABASE_URL)")
+    if _READ_ONLY in text:
+        return Away(f"{server}: {text} (a standby, or default_transaction_read_only is on)")
     return Away(f"{server}: {text}")
 
 
@@ -59,18 +65,22 @@ def of_statement(state: str, text: str) -> Exception:
     if state == "42P01" and TABLE in text:
         return MissingTable(f"{text}; at-worker init-db creates the table")
     if state == "42501":
-        return Unavailable(f"{text}; GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO the worker's role")
+        return Unavailable(f"{text}; GRANT SELECT, UPDATE, DELETE ON {TABLE} TO the worker's role")
     if state[:2] in _REFUSED:
         return Refused(text)
-    return Away(text) if not state or state[:2] in _CUT_OFF else Unavailable(text)
+    return Away(text) if _cut_off(state) else Unavailable(text)
 
 
 def of_script(state: str, text: str) -> Exception:
     """The same for the schema: what does not pass by itself, somebody has to mend."""
-    passes = not state or state[:2] in (*_CUT_OFF, *_CONTENDED)
+    passes = _cut_off(state) or state == _CANCELLED or state[:2] in _CONTENDED
     return of_statement(state, text) if passes else Unusable(text)
 
 
 def spares_connection(state: str) -> bool:
     """Whether the connection is as good as before: values, rights or locks were the cause."""
-    return state == "42501" or (state != "42P01" and state[:2] in (*_REFUSED, *_CONTENDED))
+    return state in ("42501", _CANCELLED) or (state != "42P01" and state[:2] in (*_REFUSED, *_CONTENDED))
+
+
+def _cut_off(state: str) -> bool:
+    return state != _CANCELLED and (not state or state[:2] in _CUT_OFF)
