@@ -16,6 +16,8 @@ from tests.servers.rabbitmq import Broker, External
 from tests.servers.rabbitmq import broker as running_broker
 from tests.tables import Table, dsn_of
 
+ROLES = ("at_producer", "at_monitor", "at_worker", "at_owner")
+
 
 @pytest.fixture(scope="session")
 def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -42,6 +44,16 @@ def template(server_dsn: str) -> Iterator[str]:
             inside.execute(admin.ddl().encode())
         yield name
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def roles(server_dsn: str) -> Iterator[tuple[str, ...]]:
+    """For those who apply sql/roles.sql: roles belong to the whole server, so what the run made of them goes."""
+    with closing(psycopg.connect(server_dsn, autocommit=True)) as connection:
+        there = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+        yield ROLES
+        for role in set(ROLES) - there:
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 
 @pytest.fixture

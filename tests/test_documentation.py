@@ -19,7 +19,7 @@ from at_worker.retry import backoff
 from tests.executors.email.mails import attempt
 from tests.readme import README, ROOT, quoted, rows, section
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 DOCUMENTED = (*variables(), *secret_variables("NAME"))
 SOURCE = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "at_worker").rglob("*.py")))

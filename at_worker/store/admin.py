@@ -17,11 +17,21 @@ SELECT privilege FROM unnest(%(needed)s::text[]) AS privilege
 
 
 def ddl() -> str:
-    """The text of `sql/ddl.sql`, which the wheel carries inside the package."""
-    packaged = files("at_worker") / "ddl.sql"
+    """The text of `sql/ddl.sql`: the table."""
+    return _packaged("ddl.sql")
+
+
+def roles() -> str:
+    """The text of `sql/roles.sql`: who may do what with the table."""
+    return _packaged("roles.sql")
+
+
+def _packaged(name: str) -> str:
+    """A file of `sql/`, which the wheel carries inside the package."""
+    packaged = files("at_worker") / name
     if packaged.is_file():
         return packaged.read_text(encoding="utf-8")
-    return (Path(__file__).parents[2] / "sql" / "ddl.sql").read_text(encoding="utf-8")
+    return (Path(__file__).parents[2] / "sql" / name).read_text(encoding="utf-8")
 
 
 def init_db(database: Database) -> None:
@@ -34,6 +44,12 @@ def init_db(database: Database) -> None:
     if _version(database) <= SCHEMA_VERSION:
         with database.direct() as session:
             session.script(ddl())
+
+
+def grant_roles(database: Database) -> None:
+    """Create the roles, and give them their rights. Raises Unusable where the login may not do that."""
+    with database.direct() as session:
+        session.script(roles())
 
 
 def _create_database(database: Database) -> None:

@@ -32,6 +32,8 @@ SELECT pg_catalog.set_config(s.name, s.value, false)
 # What the statements rely on, whatever the role and the database set for their sessions.
 _SETTINGS = {
     "search_path": "pg_catalog, pg_temp",
+    # The names of the columns' types are compared.
+    "quote_all_identifiers": "off",
     # Times come as text of a float: less than this rounds them.
     "extra_float_digits": "1",
     # Under another one, rows that others have changed are errors and not passed over.

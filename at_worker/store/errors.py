@@ -65,7 +65,7 @@ def of_statement(state: str, text: str) -> Exception:
     if state == "42P01" and TABLE in text:
         return MissingTable(f"{text}; at-worker init-db creates the table")
     if state == "42501":
-        return Unavailable(f"{text}; GRANT SELECT, UPDATE, DELETE ON {TABLE} TO the worker's role")
+        return Unavailable(f"{text}; grant the worker's role SELECT, UPDATE and DELETE on {TABLE}")
     if state[:2] in _REFUSED:
         return Refused(text)
     return Away(text) if _cut_off(state) else Unavailable(text)

@@ -105,3 +105,12 @@ def test_a_table_that_cannot_be_upgraded_is_one_line(empty_dsn: str, at_worker: 
     assert done.exit_code == 3
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("roles")
+def test_with_roles_each_may_do_its_part(empty_dsn: str, at_worker: AtWorker) -> None:
+    for _ in range(2):
+        assert at_worker("init-db", "--roles", DATABASE_URL=empty_dsn).exit_code == 0
+    with closing(Table(empty_dsn)) as table:
+        table.sql("SET ROLE at_producer")
+        assert table.insert("email")

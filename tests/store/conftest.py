@@ -40,7 +40,7 @@ def shared_dsn(server_dsn: str) -> Iterator[str]:
 @pytest.fixture
 def empty_dsn(shared_dsn: str) -> str:
     """The address of a database that holds nothing, once more."""
-    with psycopg.connect(shared_dsn) as connection:
+    with psycopg.connect(shared_dsn, options="-c search_path=pg_catalog") as connection:
         connection.execute(_CLEAR)
     return shared_dsn
 

@@ -112,7 +112,7 @@ def test_the_ddl_is_the_file_of_the_checkout() -> None:
     assert admin.ddl() == ddl.FILE.read_text(encoding="utf-8")
 
 
-def test_a_wheel_carries_the_ddl(tmp_path: Path) -> None:
+def test_a_wheel_carries_the_ddl_and_the_roles(tmp_path: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
         cwd=ROOT,
@@ -123,11 +123,11 @@ def test_a_wheel_carries_the_ddl(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     # The program looks for it beside its own package.
-    finds = "from at_worker.store import admin; print(admin.ddl(), end='')"
+    finds = "from at_worker.store import admin; print(admin.ddl(), admin.roles(), end='')"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     printed = subprocess.run(
         [sys.executable, "-c", finds], cwd=tmp_path / "installed", capture_output=True, text=True, check=True
     ).stdout
-    assert printed == ddl.FILE.read_text(encoding="utf-8")
+    assert printed == f"{admin.ddl()} {admin.roles()}"
     assert (tmp_path / "installed" / "at_worker" / "ddl.sql").is_file()
