@@ -48,7 +48,7 @@ def template(server_dsn: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def roles(server_dsn: str) -> Iterator[tuple[str, ...]]:
-    """For those who apply sql/roles.sql: roles belong to the whole server, so what the run made of them goes."""
+    """Who applies sql/roles.sql makes roles of the whole server: those that the run made go again."""
     with closing(psycopg.connect(server_dsn, autocommit=True)) as connection:
         there = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
         yield ROLES
