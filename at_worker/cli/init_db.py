@@ -8,7 +8,8 @@ from at_worker.store.database import Database
 
 EXAMPLE = """
 \b
-Example:
+Examples:
+    DATABASE_URL=postgresql://owner:secret@db/app at-worker init-db
     DATABASE_URL=postgresql://owner:secret@db/app at-worker init-db --roles
 """
 
