@@ -5,7 +5,6 @@ import re
 import time
 import zlib
 from datetime import UTC
-from email.message import Message
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
@@ -52,6 +51,8 @@ def classify(
 def retry_after(answer: Answer) -> float | None:
     """Seconds that Retry-After asks for (RFC 9110 section 10.2.3); a date counts from the answer's own."""
     value = answer.headers.get("Retry-After", "").strip()
+    if not value:
+        return None
     if re.fullmatch("[0-9]+", value):
         return float(value)
     until = _instant(value)
@@ -64,6 +65,8 @@ def retry_after(answer: Answer) -> float | None:
 def moved_to(answer: Answer, url: str) -> str:
     """Where a redirect points to, without user-info and query, which may hold secrets."""
     location = answer.headers.get("Location", "")
+    if not location:
+        return ""
     try:
         parts = urlsplit(urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace")))
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
@@ -71,7 +74,7 @@ def moved_to(answer: Answer, url: str) -> str:
     except ValueError:
         return ""
     query = "?…" if parts.query else ""
-    return _printable(f"{parts.scheme}://{host}{port}{parts.path}{query}") if location else ""
+    return _printable(f"{parts.scheme}://{host}{port}{parts.path}{query}")
 
 
 def body_text(answer: Answer, most: int) -> str:
@@ -91,9 +94,7 @@ def first_line(body: str) -> str:
 
 
 def _charset(answer: Answer) -> str:
-    declared = Message()
-    declared["Content-Type"] = answer.headers.get("Content-Type", "")
-    name = codecs.lookup(str(declared.get_content_charset("utf-8"))).name
+    name = codecs.lookup(answer.headers.get_content_charset("utf-8")).name
     return "utf-8" if name.replace("-", "_") in _NO_CHARSETS else name
 
 

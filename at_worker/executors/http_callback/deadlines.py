@@ -16,6 +16,8 @@ from at_worker.text import clip, one_line
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
+_TOLERANCE = 0.01  # seconds
+
 _exchange = threading.local()
 
 
@@ -46,30 +48,36 @@ def left() -> float:
 
 
 class DeadlineSocket(socket.socket):
-    """A socket whose every wait ends at the deadline of the thread that waits."""
+    """A socket whose every wait ends at the deadline of the thread that waits, within `_TOLERANCE`."""
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        self.settimeout(left())
+        self._bound()
         return super().recv(buflen, flags)
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
-        self.settimeout(left())
+        self._bound()
         return super().recv_into(buffer, nbytes or 0, flags)
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        self.settimeout(left())
+        self._bound()
         return super().send(data, flags)
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        self.settimeout(left())
+        self._bound()
         super().sendall(data, flags)
+
+    def _bound(self) -> None:
+        seconds = left()
+        # Each change is a system call, at which another thread takes the interpreter.
+        if abs(seconds - (self.gettimeout() or 0.0)) > _TOLERANCE:
+            self.settimeout(seconds)
 
 
 class DeadlineTlsSocket(DeadlineSocket, ssl.SSLSocket):
     """The same with TLS inside; `SSLContext.sslsocket_class` makes these."""
 
     def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(left())
+        self._bound()
         super().do_handshake(block)
 
 
@@ -93,7 +101,7 @@ def connect(host: str, port: int, where: str, guard: Guard) -> DeadlineSocket:
 
 def _connected(sock: DeadlineSocket, address: Any, seconds: float) -> DeadlineSocket:  # noqa: ANN401 - by family
     try:
-        # Headers and body go out as two writes; Nagle's algorithm would hold the second back.
+        # Nagle's algorithm would hold back the end of what does not fit into one segment.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(seconds)
         sock.connect(address)

@@ -34,10 +34,7 @@ class HttpCallback:
         self._keys = signing_keys(settings.webhook_secret) if settings.webhook_secret else ()
         self._vault = Vault(settings.secrets, proxied=settings.http_proxy_url is not None)
         self._transport = Transport(
-            ca_file=settings.http_ca_file,
-            proxy_url=settings.http_proxy_url,
-            guard=guard,
-            threads=settings.concurrency,
+            ca_file=settings.http_ca_file, proxy_url=settings.http_proxy_url, guard=guard
         )
 
     def parse(self, payload: Json) -> Callback:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from at_worker import redact
 from at_worker.executors import body, fields
-from at_worker.executors.http_callback.transport import ascii_host
+from at_worker.executors.http_callback.dialer import ascii_host
 from at_worker.executors.http_callback.vault import Vault
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload

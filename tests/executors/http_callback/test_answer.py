@@ -1,6 +1,7 @@
 import gzip
 import time
 import zlib
+from email.message import Message
 from email.utils import formatdate
 
 import pytest
@@ -13,7 +14,10 @@ PERMANENT = {301, 308} | (set(range(400, 500)) - {401, 403, 404, 408, 409, 421, 
 
 
 def answer(content: bytes = b"", *, whole: bool = True, **headers: str) -> Answer:
-    return Answer(200, {name.replace("_", "-"): value for name, value in headers.items()}, content, whole)
+    head = Message()
+    for name, value in headers.items():
+        head[name.replace("_", "-")] = value
+    return Answer(200, head, content, whole)
 
 
 def test_every_status_ends_as_the_contract_says() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from at_worker import __version__, jsontext
-from at_worker.executors.http_callback import HttpCallback, transport
+from at_worker.executors.http_callback import HttpCallback, idle
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Retry
 from tests.executors.http_callback.callbacks import UID, attempt, call, executor, once
@@ -209,19 +209,51 @@ def test_cookies_are_not_kept_between_tasks(receiver: Receiver, callback: HttpCa
     assert receiver.arrivals[1].values("Cookie") == []
 
 
-def test_each_thread_keeps_its_connection_alive(receiver: Receiver, callback: HttpCallback) -> None:
+def test_a_kept_connection_serves_whichever_thread_comes_next(
+    receiver: Receiver, callback: HttpCallback
+) -> None:
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(call, callback, {"url": receiver.url, "data": {}}).result()
+    assert len({arrival.client for arrival in receiver.arrivals}) == 1
+
+
+def test_a_connection_serves_one_exchange_at_a_time(callback: HttpCallback) -> None:
     together = threading.Barrier(3)
+    connections = []
 
-    def three_times() -> None:
-        together.wait(10)
-        for _ in range(3):
-            call(callback, {"url": receiver.url, "data": {}})
+    def answer_together(connection: socket.socket, _: threading.Event) -> None:
+        connections.append(connection)
+        while True:
+            read_head(connection)
+            together.wait(10)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
-    with ThreadPoolExecutor(3) as pool:
-        for future in [pool.submit(three_times) for _ in range(3)]:
-            future.result()
-    clients = [arrival.client for arrival in receiver.arrivals]
-    assert sorted(clients.count(client) for client in set(clients)) == [3, 3, 3]
+    with serving(answer_together) as port, ThreadPoolExecutor(3) as pool:
+        for _ in range(2):
+            outcomes = pool.map(call, [callback] * 3, [{"url": f"http://127.0.0.1:{port}/"}] * 3)
+            assert all(isinstance(outcome, Done) for outcome in outcomes)
+    assert len(connections) == 3
+
+
+def test_a_connection_goes_to_its_own_origin_only(callback: HttpCallback) -> None:
+    with Receiver() as one, Receiver() as other:
+        for receiver in (one, other, one, other):
+            call(callback, {"url": receiver.url})
+        for receiver in (one, other):
+            assert len(receiver.arrivals) == 2
+            assert len({arrival.client for arrival in receiver.arrivals}) == 1
+
+
+def test_of_too_many_idle_connections_the_oldest_is_closed(
+    receiver: Receiver, callback: HttpCallback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle, "MOST_IDLE", 1)
+    with Receiver() as other:
+        for url in (receiver.url, other.url, other.url, receiver.url):
+            call(callback, {"url": url})
+        assert len({arrival.client for arrival in other.arrivals}) == 1
+        assert len({arrival.client for arrival in receiver.arrivals}) == 2
 
 
 def test_a_small_body_beyond_what_is_kept_is_read_and_the_connection_reused(
@@ -252,7 +284,7 @@ def test_a_compressed_body_is_kept_as_text(receiver: Receiver, callback: HttpCal
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
     receiver: Receiver, callback: HttpCallback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_LONGEST_IDLE", 0.0)
+    monkeypatch.setattr(idle, "LONGEST_IDLE", 0.0)
     call(callback, {"url": receiver.url})
     call(callback, {"url": receiver.url})
     assert len({arrival.client for arrival in receiver.arrivals}) == 2
@@ -273,14 +305,12 @@ def test_a_connection_that_the_server_closed_is_not_used_again(callback: HttpCal
             assert closed.acquire(timeout=10)
 
 
-def test_close_ends_the_connections_of_all_threads(receiver: Receiver) -> None:
-    with executor() as callback, ThreadPoolExecutor(1) as pool:
-        pool.submit(call, callback, {"url": receiver.url}).result()
+def test_close_ends_the_kept_connections(receiver: Receiver) -> None:
+    with executor() as callback:
         call(callback, {"url": receiver.url})
         callback.close()
-        pool.submit(call, callback, {"url": receiver.url}).result()
         call(callback, {"url": receiver.url})
-    assert len({arrival.client for arrival in receiver.arrivals}) == 4
+    assert len({arrival.client for arrival in receiver.arrivals}) == 2
 
 
 def test_the_proxy_and_netrc_of_the_environment_are_ignored(

@@ -1,13 +1,15 @@
 """TLS and proxies of `http_callback`."""
 
 import base64
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from at_worker.executors.http_callback.deadlines import deadline
+from at_worker.executors.http_callback.dialer import Dialer
 from at_worker.executors.http_callback.guard import UNGUARDED
-from at_worker.executors.http_callback.transport import Transport
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Outcome, Retry
 from tests.executors.http_callback.callbacks import Authority, once
@@ -40,11 +42,10 @@ def test_the_ca_file_is_trusted(secure: Receiver, authority: Authority, host: st
 
 
 def test_the_ca_file_replaces_the_built_in_authorities(secure: Receiver, authority: Authority) -> None:
-    transport = Transport(ca_file=authority.ca_file, proxy_url=None, guard=UNGUARDED, threads=1)
-    before = transport._context.cert_store_stats()
-    once({"url": secure.url}, HTTP_CA_FILE=authority.ca_file)
-    transport.close()
-    assert before["x509_ca"] == 1
+    dialer = Dialer(ca_file=authority.ca_file, proxy_url=None, guard=UNGUARDED)
+    with deadline(time.monotonic() + 10):
+        dialer.open(secure.url).close()
+    assert dialer.context.cert_store_stats()["x509_ca"] == 1
 
 
 def test_a_certificate_of_a_stranger_is_refused(secure: Receiver) -> None:
