@@ -16,8 +16,11 @@ class _Number(Decimal):
         return format(self, "f")
 
 
-# Made once: making one takes longer than parsing a payload.
+# Made once: making one takes longer than a payload does.
 _DECODER = simplejson.JSONDecoder(parse_float=_Number)
+_ENCODER = simplejson.JSONEncoder(
+    use_decimal=True, ensure_ascii=False, separators=(",", ":"), default=str, ignore_nan=True
+)
 
 
 def parse(text: str) -> Json:
@@ -36,7 +39,5 @@ def parse(text: str) -> Json:
 
 def render(value: object) -> str:
     """Render as compact JSON in UTF-8 characters; what JSON does not know becomes its `str()`."""
-    text: str = simplejson.dumps(
-        value, use_decimal=True, ensure_ascii=False, separators=(",", ":"), default=str, ignore_nan=True
-    )
+    text: str = _ENCODER.encode(value)
     return text

@@ -48,7 +48,7 @@ def left() -> float:
 
 
 class DeadlineSocket(socket.socket):
-    """A socket whose every wait ends at the deadline of the thread that waits, within `_TOLERANCE`."""
+    """A socket whose every wait ends at the deadline of the thread that waits, to a hundredth of a second."""
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         self._bound()

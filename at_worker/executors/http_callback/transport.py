@@ -53,8 +53,8 @@ class Transport:
         came. Raises NoAnswer and Refused.
         """
         origin = request.url[: request.url.index("/", len("https://"))]
-        message = self._message(request, origin)
         with deadline(ends):
+            message = self._message(request, origin)
             sock = self._idle.take(origin) or self._dialer.open(origin)
             reusable = False
             try:
@@ -84,7 +84,7 @@ class Transport:
         return "\r\n".join(lines).encode("latin-1") + (request.content or b"")
 
     def close(self) -> None:
-        """Close the idle connections; those in use close when their exchange ends."""
+        """Close the idle connections."""
         self._idle.close()
 
 
