@@ -54,7 +54,7 @@ class Dialer:
     def _connection(self, origin: Url) -> "_Connection":
         proxy = self._proxy
         via = proxy or origin
-        host, port = via.host or "", _port(via)
+        host, port = _address(via)
         if "https" not in (origin.scheme, via.scheme):
             return _Connection(host, port, proxy=proxy)
         config = ProxyConfig(
@@ -62,14 +62,13 @@ class Dialer:
         )
         connection = _TlsConnection(host, port, proxy=proxy, proxy_config=config, ssl_context=self.context)
         if proxy and origin.scheme == "https":
-            connection.set_tunnel(origin.host or "", _port(origin), self.proxy_headers, proxy.scheme or "")
+            connection.set_tunnel(*_address(origin), self.proxy_headers, proxy.scheme or "")
         return connection
 
 
 def place(origin: str) -> str:
     """Host and port, for people."""
-    url = parse_url(origin)
-    return f"{url.host}:{_port(url)}"
+    return host_and_port(*_address(parse_url(origin)))
 
 
 def ascii_host(name: str) -> str:
@@ -94,8 +93,8 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-def _port(url: Url) -> int:
-    return url.port or _PORTS[url.scheme or ""]
+def _address(url: Url) -> tuple[str, int]:
+    return (url.host or "").strip("[]"), url.port or _PORTS[url.scheme or ""]
 
 
 def _authorization(proxy: Url | None) -> Mapping[str, str]:
