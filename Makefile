@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH := .venv-bench
+AUDIT := .venv-audit
 
 # One of the peers needs Python 3.12; with an older one it is left out, and the table says so.
 BENCH_PYTHON ?= $(shell for python in python3.12 python3.13 \
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test check bench lock clean
+.PHONY: help demo run test check bench lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -44,8 +45,13 @@ lock: $(READY) ## pin requirements.lock anew from pyproject.toml
 	    --extra embedded --group dev --python-version 3.11 \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
 
+audit: ## look the pinned dependencies up among the known vulnerabilities
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet pip-audit
+	$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(AUDIT) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml tests/plugins/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
