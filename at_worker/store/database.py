@@ -59,7 +59,8 @@ class Session:
     def listen(self, channel: str) -> None:
         """Hear what is announced on a channel."""
         self._connection.add_notify_handler(lambda notice: self._heard.append(notice.payload))
-        self._connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        with _translated(self._connection):
+            self._connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 
     def notifications(self) -> list[str]:
         """What was announced since the last call; waits for nothing."""
@@ -79,7 +80,8 @@ class Session:
 
     def fileno(self) -> int:
         """What becomes readable when the server has something to say."""
-        return self._connection.fileno()
+        with _translated(self._connection):
+            return self._connection.fileno()
 
     def script(self, statements: str) -> None:
         """Run a file of statements as it stands, however long it takes.

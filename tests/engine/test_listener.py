@@ -4,10 +4,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from at_worker.engine.listener import Listener
+import pytest
+
+from at_worker.engine.listener import CHANNEL, Listener
 from at_worker.engine.loop import Loop, running
 from at_worker.engine.poller import Announcement
 from at_worker.store.database import Database
+from at_worker.store.errors import Away
 from at_worker.store.lanes import Lane
 from tests.engine.bench import PATIENCE, bench
 from tests.tables import Table
@@ -119,3 +122,15 @@ def test_words_of_somebody_else_on_the_channel_cost_no_announcement(table: Table
         table.sql("COMMIT")
         assert heard.wait_for(1)[0].lane.task_type == "probe"
         heard.wait_until_connected(times=2)
+
+
+def test_a_connection_that_breaks_before_it_listens_is_an_outage_like_any_other(table: Table) -> None:
+    with closing(Database(table.settings())) as database, database.direct() as session:
+        table.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with pytest.raises(Away):
+            session.listen(CHANNEL)
+        with pytest.raises(Away):
+            session.fileno()
