@@ -4,6 +4,7 @@ import time
 from typing import TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
 
@@ -99,7 +100,8 @@ class Connection(psycopg.Connection[TupleRow]):
             ((table, backend, float_digits),) = self.execute(_FIND, [TABLE]).fetchall()
             if table is None:
                 raise MissingTable(f"there is no table {TABLE}; at-worker init-db creates it")
-            if backend == self.info.backend_pid:
+            is_direct = backend == self.info.backend_pid
+            if is_direct:
                 self._prepare_session()
             elif int(float_digits) < 0:
                 raise Unusable(
@@ -109,8 +111,15 @@ class Connection(psycopg.Connection[TupleRow]):
             found = self.execute(_COLUMNS, [table]).fetchall()
             if problem := complaint({name: kind for _, name, kind in found}):
                 raise Unusable(problem)
-            self._schema = found[0][0]
-        return str(self._schema)
+            self._schema = str(found[0][0])
+            if is_direct:
+                self._open_path(self._schema)
+        return self._schema
+
+    def _open_path(self, schema: str) -> None:
+        """Let the users' own triggers find what lies beside the table."""
+        path = sql.SQL("SET search_path = pg_catalog, {}, pg_temp")
+        self.execute(path.format(sql.Identifier(schema)))
 
     def _prepare_session(self) -> None:
         """Make the session what the statements rely on, and plan each statement once.

@@ -101,3 +101,18 @@ def test_two_workers_with_the_same_name_do_not_hand_back_each_others_claims(tabl
     with bench(table) as worker, bench(table, "boot-2") as namesake:
         worker.queue.claim(1, 0)
         assert namesake.queue.hand_back_unheld([]) == []
+
+
+def test_a_trigger_of_the_users_own_finds_what_lies_beside_the_table(table: Table) -> None:
+    table.sql(
+        """
+        CREATE TABLE audit (task bigint, status text);
+        CREATE FUNCTION record() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO audit VALUES (NEW.id, NEW.status); RETURN NULL; END';
+        CREATE TRIGGER record AFTER UPDATE ON scheduled_tasks FOR EACH ROW EXECUTE FUNCTION record();
+        """
+    )
+    table.insert()
+    with bench(table) as worker:
+        worker.work()
+    assert [row["status"] for row in table.sql("TABLE audit")] == ["processing", "completed"]
