@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from at_worker import Done, InvalidPayload, jsontext
 from at_worker.config import load
 from at_worker.executors.registry import GROUP, executors
 from at_worker.plugin import AnyExecutor
+from at_worker.timespec import parse
 from tests.executors.email.mails import attempt
 from tests.readme import BLOCKS, README, blocks, quoted, rows
 
@@ -145,6 +147,20 @@ def test_the_plugin_example_works_as_written(tmp_path: Path, monkeypatch: pytest
                 plugin.parse(payload)
             assert refused.value.field == field
     assert notes.read_text() == f"{attempt().task_uid} hello\n"
+
+
+@pytest.mark.parametrize("row", rows("## When: at(1)'s time language"))
+def test_every_example_of_the_time_language_means_what_the_readme_says(row: list[str]) -> None:
+    now = datetime(2026, 11, 24, 12, 47, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    (spec,) = quoted(row[1])
+    assert str(parse(spec, now)) == row[2]
+
+
+def test_the_python_example_of_the_time_language_names_a_time_of_tomorrow() -> None:
+    (example,) = (code for code in blocks("python") if "timespec" in code)
+    names: dict[str, datetime] = {}
+    exec(example, names)  # noqa: S102 - our own example
+    assert timedelta() < names["execute_at"] - datetime.now(UTC) < timedelta(days=2)
 
 
 def test_the_table_of_retries_ends_with_the_default_of_max_attempts(connection: Connection) -> None:
