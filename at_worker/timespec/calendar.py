@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import assert_never
 
 from at_worker.timespec.reader import quote
-from at_worker.timespec.specification import Day, InDays, MonthDay, Specification, Step, Weekday
+from at_worker.timespec.specification import Day, InDays, MonthDay, Specification, Weekday
 
 
 def resolve(specification: Specification, text: str, now: datetime) -> datetime:
@@ -40,11 +40,14 @@ def _moment(specification: Specification, start: datetime) -> datetime:
     here = start.replace(tzinfo=None)
     midnight = datetime.combine(here, time())
     clock = here - midnight if specification.clock is None else specification.clock
-    day = datetime.combine(_date(specification.day, here.date()), time())
-    moment = on_wall_clock(day + clock, start)
+    wall = datetime.combine(_date(specification.day, here.date()), time()) + clock
     for step in specification.steps:
-        moment = _go(moment, step, start)
-    wall = moment.replace(tzinfo=None)
+        wall = _months_later(wall, step.months) + timedelta(days=step.days)
+    moment = on_wall_clock(wall, start)
+    elapsed = sum((step.elapsed for step in specification.steps), timedelta())
+    if elapsed:
+        moment = _in_zone(_utc(moment) + elapsed, start.tzinfo)
+        wall = moment.replace(tzinfo=None)
     if specification.rolls_over and midnight <= wall <= here:
         return on_wall_clock(wall + timedelta(days=1), start)
     return moment
@@ -72,13 +75,6 @@ def _day_of_month(year: int, month: int, day: int) -> date:
         return date(year, month, day)
     except ValueError:
         raise ValueError(f"there is no {year}-{month:02}-{day:02}") from None
-
-
-def _go(moment: datetime, step: Step, start: datetime) -> datetime:
-    if step.months or step.days:
-        wall = _months_later(moment.replace(tzinfo=None), step.months) + timedelta(days=step.days)
-        moment = on_wall_clock(wall, start)
-    return _in_zone(_utc(moment) + step.elapsed, moment.tzinfo)
 
 
 def _months_later(wall: datetime, months: int) -> datetime:

@@ -59,5 +59,4 @@ class Specification:
     @property
     def rolls_over(self) -> bool:
         """Tell whether it means tomorrow once it has passed today."""
-        whole_days = any(step.months or step.days for step in self.steps)
-        return self.clock is not None and self.day is None and not whole_days
+        return self.clock is not None and self.day is None

@@ -34,7 +34,7 @@ def reason(spec: str, theirs: str, ours: str, now: datetime) -> str | None:
     if re.search(r"utc\b", spec, re.IGNORECASE):
         return UTC
     if ours == "past":
-        return _by_form(spec, OLD_YEAR, INTO_THE_PAST)
+        return _by_form(spec, INTO_THE_PAST, OLD_YEAR)
     if _clock_changes(theirs, datetime.fromisoformat(ours), now):
         return CLOCK_CHANGE
     return _by_form(spec, NEXT_HOUR, PASSED_DATE, MONTHS)
@@ -45,13 +45,10 @@ def _by_form(spec: str, *reasons: str) -> str | None:
 
 
 def _clock_changes(theirs: str, ours: datetime, now: datetime) -> bool:
-    """Tell whether clocks change on the way, and the answers are no more than that apart."""
-    way = [now + _MONTH * months for months in range((ours - now) // _MONTH + 1)] + [
-        ours - _NEAR,
-        ours + _NEAR,
-    ]
-    if len({moment.astimezone(now.tzinfo).utcoffset() for moment in way}) == 1:
+    """Tell whether clocks change on the way, and ours is no more than that from theirs or from now."""
+    way = [now + _MONTH * months for months in range((ours - now) // _MONTH + 1)]
+    around = (now - _NEAR, *way, ours - _NEAR, ours + _NEAR)
+    if len({moment.astimezone(now.tzinfo).utcoffset() for moment in around}) == 1:
         return False
-    if theirs == "past":  # the first of two such times; ours is the second
-        return ours.astimezone(now.tzinfo).fold == 1
-    return abs(ours - datetime.fromisoformat(theirs)) <= _LONGEST_JUMP
+    near = (now,) if theirs == "past" else (now, datetime.fromisoformat(theirs))
+    return min(abs(ours - moment) for moment in near) <= _LONGEST_JUMP

@@ -17,13 +17,16 @@ MOMENTS = (
     ("Europe/Berlin", "2019-11-19T12:47:33+01:00"),
     ("Europe/Berlin", "2019-12-31T23:59:30+01:00"),
     ("Europe/Berlin", "2020-03-28T22:30:05+01:00"),  # the night in which 2:00 is 3:00
+    ("Europe/Berlin", "2020-03-29T03:15:00+02:00"),  # soon after it
+    ("Europe/Berlin", "2020-03-29T04:00:00+02:00"),
     ("Europe/Berlin", "2020-10-25T02:30:00+02:00"),  # the first half past two of two
     ("Europe/Berlin", "2020-10-25T02:30:00+01:00"),  # the second
     ("America/New_York", "2020-02-29T08:00:00-05:00"),
     ("America/New_York", "2020-03-07T18:00:59-05:00"),
     ("America/New_York", "2020-10-31T23:15:00-04:00"),
     ("America/Los_Angeles", "2019-07-04T17:30:00-07:00"),
-    ("America/Sao_Paulo", "2019-01-31T00:00:00-02:00"),  # clocks change at midnight
+    ("America/Sao_Paulo", "2018-11-04T01:05:00-02:00"),  # today had no midnight
+    ("America/Sao_Paulo", "2019-01-31T00:00:00-02:00"),
     ("Australia/Lord_Howe", "2020-04-04T12:00:00+11:00"),  # clocks change by half an hour
     ("Australia/Lord_Howe", "2020-10-03T12:00:00+10:30"),
     ("Europe/Dublin", "2020-10-24T13:00:00+01:00"),  # winter is the exception

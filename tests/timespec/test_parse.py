@@ -106,6 +106,11 @@ def test_where_the_clock_changes_days_keep_the_time_of_day_and_hours_really_pass
     assert parse(spec, NOW).isoformat() == expected
 
 
+def test_a_time_that_the_clock_left_out_today_has_passed_and_means_tomorrow() -> None:
+    soon_after = datetime(2027, 3, 28, 3, 15, tzinfo=BERLIN)
+    assert parse("2:30", soon_after).isoformat() == "2027-03-29T02:30:00+02:00"
+
+
 def test_of_a_time_that_comes_twice_the_one_that_has_not_passed_is_meant() -> None:
     between = datetime(2027, 10, 31, 2, 15, tzinfo=BERLIN, fold=1)
     assert parse("2:30", between).isoformat() == "2027-10-31T02:30:00+01:00"
