@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from at_worker.outcome import Settlement, Status, resolve_lost
 from at_worker.store.database import Session
 from at_worker.store.errors import Refused
+from at_worker.store.quarantine import in_halves
 from at_worker.store.recovery import Recovery, Stuck
-from at_worker.store.settling import settle
+from at_worker.store.settling import Leftover, settle
 from at_worker.task import Claim
 
 logger = logging.getLogger(__name__)
@@ -129,18 +130,18 @@ def give_back(
 
 def _settled(session: Session, ends: list[Settlement]) -> list[Settlement]:
     """Write the ends of tasks, those that PostgreSQL does not refuse; return what was written."""
-    if not ends:
-        return []
-    try:
-        with session.transaction():
-            settle(session, ends, None)
-    except Refused as error:
-        if len(ends) == 1:
-            logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", ends[0].claim.id, error)  # noqa: TRY400 - the database has said why; our stack adds nothing
-            return []
-        # A rule of the users' own concerns one row; it must not keep the others.
-        return [written for end in ends for written in _settled(session, [end])]
-    return ends
+
+    def write(part: Sequence[Settlement]) -> Leftover:
+        with session.savepoint():
+            return settle(session, part, None)
+
+    written: list[Settlement] = []
+    for part, result in in_halves(ends, write):
+        if isinstance(result, Refused):
+            logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", part[0].claim.id, result)
+        else:
+            written += part
+    return written
 
 
 def _reason(found: Stuck) -> str:

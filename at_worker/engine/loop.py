@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from at_worker.store.errors import Away, Unavailable, Unusable
+from at_worker.store.errors import Away, Refused, Unavailable, Unusable
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Loop:
             return self._turn()
         except Away:
             pass  # the outage has told it
-        except Unavailable as error:
+        except (Unavailable, Refused) as error:
             self._tell(str(error))
         except Unusable as error:
             self._unusable(error)

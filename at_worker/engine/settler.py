@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from at_worker.engine.leases import Leases
 from at_worker.outcome import Settlement, Status
 from at_worker.store.errors import Refused
+from at_worker.store.quarantine import in_halves
 from at_worker.store.queue import Queue
 from at_worker.store.settling import Leftover
 
@@ -80,22 +81,18 @@ class Settler:
             )
 
     def _write(self, batch: Sequence[Settlement]) -> Leftover:
-        try:
-            return self._queue.settle(batch)
-        except Refused:
-            pass
-        parts = [self._write_alone(settlement) for settlement in batch]
+        parts = [
+            self._fail(part[0], result) if isinstance(result, Refused) else result
+            for part, result in in_halves(batch, self._queue.settle)
+        ]
         return Leftover(
             frozenset().union(*(part.locked for part in parts)),
             frozenset().union(*(part.lost for part in parts)),
         )
 
-    def _write_alone(self, settlement: Settlement) -> Leftover:
-        try:
-            return self._queue.settle([settlement])
-        except Refused as error:
-            logger.error("PostgreSQL refuses the result of task %d: %s", settlement.claim.id, error)  # noqa: TRY400 - the database has said why; our stack adds nothing
-            reason = f"the result could not be stored: {error}"
+    def _fail(self, settlement: Settlement, refusal: Refused) -> Leftover:
+        logger.error("PostgreSQL refuses the result of task %d: %s", settlement.claim.id, refusal)
+        reason = f"the result could not be stored: {refusal}"
         try:
             return self._queue.settle(
                 [

@@ -48,13 +48,21 @@ class Session:
             yield from cursor
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep the locks of several statements together; within another, take back what fails alone."""
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """Keep the locks of several statements together; at the end keep what they did, or take it back."""
         with _translated(self._connection):
             # Found outside, or the settings that come with it would end with a transaction that fails.
             self._connection.table_schema()
-            with self._connection.transaction():
+            with self._connection.transaction(force_rollback=not keep):
+                # Or what fails is known only when it is too late to part it from the rest.
+                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 yield
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Within a transaction, take back alone what fails."""
+        with _translated(self._connection), self._connection.transaction():
+            yield
 
     def listen(self, channel: str) -> None:
         """Hear what is announced on a channel."""

@@ -12,12 +12,12 @@ _WRONG_LOGIN = (
     "is not permitted to log in",
 )
 _MISSING = "does not exist"
-# SQLSTATE classes. Values, and what triggers and rules of the users' own say about them.
-_REFUSED = ("22", "23", "42", "54", "P0")
-# Another transaction was in the way; the statement may pass at once.
+# SQLSTATE classes. Another transaction was in the way; the statement may pass at once.
 _CONTENDED = ("40", "55")
 # Connection, transaction state, resources, operator intervention.
 _CUT_OFF = ("08", "25", "53", "57")
+# The session is not as we left it, or the server is ill.
+_UNSOUND = ("0B", "24", "26", "28", "2D", "34", "3B", "3D", "3F", "58", "72", "F0", "XX")
 # Of operator intervention, a statement that overran a timeout or was cancelled by a person.
 _CANCELLED = "57014"
 _READ_ONLY = "session is read-only"
@@ -32,7 +32,7 @@ class Away(Unavailable):
 
 
 class Refused(Exception):
-    """PostgreSQL refused the values of a statement, or a rule of the users' own did."""
+    """PostgreSQL refused the values of a statement, or a trigger or rule of the users' own did."""
 
 
 class Unusable(Exception):
@@ -66,9 +66,12 @@ def of_statement(state: str, text: str) -> Exception:
         return MissingTable(f"{text}; at-worker init-db creates the table")
     if state == "42501":
         return Unavailable(f"{text}; grant the worker's role SELECT, UPDATE and DELETE on {TABLE}")
-    if state[:2] in _REFUSED:
-        return Refused(text)
-    return Away(text) if _cut_off(state) else Unavailable(text)
+    if _cut_off(state):
+        return Away(text)
+    if state == _CANCELLED or state[:2] in (*_CONTENDED, *_UNSOUND):
+        return Unavailable(text)
+    # Values, and what triggers say about them, which may choose a SQLSTATE of their own.
+    return Refused(text)
 
 
 def of_script(state: str, text: str) -> Exception:
@@ -79,7 +82,7 @@ def of_script(state: str, text: str) -> Exception:
 
 def spares_connection(state: str) -> bool:
     """Whether the connection is as good as before: values, rights or locks were the cause."""
-    return state in ("42501", _CANCELLED) or (state != "42P01" and state[:2] in (*_REFUSED, *_CONTENDED))
+    return not (_cut_off(state) or state == "42P01" or state[:2] in _UNSOUND)
 
 
 def _cut_off(state: str) -> bool:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from at_worker import jsontext
 from at_worker.outcome import Settlement, Status
+from at_worker.store.claiming import CLAIM, SURVEY
 from at_worker.store.clock import Clock
 from at_worker.store.database import Database
 from at_worker.store.lanes import Lane, Lanes, Place
-from at_worker.store.rows import EXPIRED, TASK, task
+from at_worker.store.quarantine import Choosing, Quarantine
+from at_worker.store.rows import task
 from at_worker.store.settling import OURS, Leftover, leftover, settle
 from at_worker.task import Claim, Task
 
@@ -33,95 +35,6 @@ class Batch:
     def size(self) -> int:
         return len(self.tasks) + len(self.expired)
 
-
-# The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index.
-_FOUND = """
-step AS (
-    (SELECT t.task_type, t.priority FROM {tasks} t
-      WHERE t.status = 'pending' ORDER BY t.task_type, t.priority LIMIT 1)
-    UNION ALL
-    SELECT next.task_type, next.priority
-      FROM step CROSS JOIN LATERAL (
-        SELECT t.task_type, t.priority FROM {tasks} t
-         WHERE t.status = 'pending' AND (t.task_type, t.priority) > (step.task_type, step.priority)
-         ORDER BY t.task_type, t.priority LIMIT 1) next
-), known AS (
-    SELECT task_type, priority, '-infinity'::timestamptz AS since, 0::bigint AS after FROM step
-)"""
-
-_TOLD = """
-known AS (
-    SELECT task_type, priority, coalesce(to_timestamp(since), '-infinity') AS since, after
-      FROM json_to_recordset(%(lanes)s::json)
-           AS l (task_type text, priority smallint, since float8, after bigint)
-)"""
-
-# Each lane is walked in order from its earliest row, or from where it has been worked off. So rows of the
-# future, of other types or of lower priority cost nothing. Lanes come by priority, the types within one in
-# turns; the outer LIMIT stops the walk, and with it the locking, as soon as there are enough. The ids go
-# through an array, so that the UPDATE always looks them up in the primary key; and the CTE is MATERIALIZED,
-# or a LIMIT under SKIP LOCKED may be evaluated twice and take more rows than it says (PostgreSQL bug 15715).
-_CLAIM = """
-WITH RECURSIVE {known}, lane AS MATERIALIZED (
-    SELECT task_type, priority, since, after,
-           (row_number() OVER types + %(turn)s) %% count(*) OVER (PARTITION BY priority) AS place
-      FROM known
-     WHERE %(types)s::text[] IS NULL OR task_type = ANY (%(types)s::text[])
-    WINDOW types AS (PARTITION BY priority ORDER BY task_type)
-), due AS MATERIALIZED (
-    SELECT first.id
-      FROM (SELECT * FROM lane ORDER BY priority DESC, place) AS lane
-     CROSS JOIN LATERAL (
-        SELECT t.id FROM {tasks} t
-         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
-           AND (t.execute_at, t.id) > (lane.since, lane.after) AND t.execute_at <= now()
-         ORDER BY t.execute_at, t.id
-         LIMIT %(room)s FOR UPDATE SKIP LOCKED) first
-     LIMIT %(room)s
-), soon AS MATERIALIZED (
-    SELECT first.id
-      FROM (SELECT * FROM lane ORDER BY priority DESC, place) AS lane
-     CROSS JOIN LATERAL (
-        SELECT t.id FROM {tasks} t
-         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
-           AND t.execute_at > now() AND t.execute_at <= now() + %(look_ahead)s * interval '1 second'
-         ORDER BY t.execute_at, t.id
-         LIMIT %(ahead)s FOR UPDATE SKIP LOCKED) first
-     LIMIT least(%(ahead)s, %(room)s - (SELECT count(*) FROM due))
-), placed AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS nth FROM (SELECT id FROM due UNION ALL SELECT id FROM soon) AS found
-), claimed AS (
-    UPDATE {tasks} t
-       SET (status, error_message, claim_seq, locked_by, started_at, updated_at) = (
-            SELECT 'failed', {expired}, t.claim_seq, t.locked_by, t.started_at, now()
-             WHERE t.expires_at <= now()
-            UNION ALL
-            SELECT 'processing', t.error_message, least(t.claim_seq + 1, 1000000000000000), %(holder)s,
-                   now(), now()
-             WHERE t.expires_at <= now() IS NOT TRUE)
-     WHERE t.id = ANY (ARRAY(SELECT id FROM placed))
-    RETURNING t.status, t.priority, extract(epoch FROM t.execute_at)::float8 AS due, {task}
-), coming AS (
-    SELECT min(first.execute_at) AS execute_at
-      FROM lane CROSS JOIN LATERAL (
-        SELECT t.execute_at FROM {tasks} t
-         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
-           AND t.execute_at > now() + %(look_ahead)s * interval '1 second'
-         ORDER BY t.execute_at LIMIT 1) first
-)
-SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
-       extract(epoch FROM clock_timestamp())::float8,
-       {found}::text,
-       claimed.*
-  FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
- ORDER BY placed.nth
-""".replace("{task}", TASK).replace("{expired}", EXPIRED)
-
-# A claim that knows the lanes and their bounds is shorter, and steps over what it has worked off.
-CLAIM = _CLAIM.replace("{known}", _TOLD).replace("{found}", "NULL")
-SURVEY = _CLAIM.replace("{known}", _FOUND).replace(
-    "{found}", "(SELECT json_agg(json_build_array(task_type, priority)) FROM step)"
-)
 
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
@@ -148,16 +61,19 @@ SELECT h.id, h.claim_seq,
 """.replace("{ours}", OURS)
 
 # A claim whose reply was lost on the way: the holder's name carries the boot id, so it is nobody else's.
-HAND_BACK_UNHELD = """
-UPDATE {tasks} t SET status = 'pending', updated_at = now()
- WHERE t.id = ANY (ARRAY(
-        SELECT u.id FROM {tasks} u
-         WHERE u.status = 'processing' AND u.locked_by = %(holder)s
-           AND NOT EXISTS (SELECT FROM unnest(%(ids)s::bigint[], %(seqs)s::bigint[]) AS h (id, claim_seq)
-                            WHERE h.id = u.id AND h.claim_seq = u.claim_seq)
-         ORDER BY u.id FOR UPDATE SKIP LOCKED))
-RETURNING t.id
-"""
+HAND_BACK_UNHELD = Choosing.of(
+    """
+    SELECT u.id FROM {tasks} u
+     WHERE u.status = 'processing' AND u.locked_by = %(holder)s
+       AND NOT EXISTS (SELECT FROM unnest(%(held)s::bigint[], %(seqs)s::bigint[]) AS h (id, claim_seq)
+                        WHERE h.id = u.id AND h.claim_seq = u.claim_seq)
+       AND u.id <> ALL (%(refused)s::bigint[])
+     ORDER BY u.id FOR UPDATE SKIP LOCKED
+    """,
+    """
+    UPDATE {tasks} t SET status = 'pending', updated_at = now() WHERE t.id = ANY ({ids}) RETURNING t.id
+    """,
+)
 
 
 class Queue:
@@ -167,6 +83,8 @@ class Queue:
         self, database: Database, holder: str, types: Sequence[str] | None, survey_interval: float = 5.0
     ) -> None:
         self._database = database
+        self._claims = Quarantine(database, "claim")
+        self._hand_backs = Quarantine(database, "hand-back")
         self._lanes = Lanes(survey_interval)
         self.holder = holder
         self._clock = Clock()
@@ -179,22 +97,21 @@ class Queue:
         `turn` counts claims, so that types of one priority take turns.
         """
         lanes = self._lanes.begin(time.monotonic())
-        with self._database.session() as session:
-            # An idle claim writes nothing and is a quick reply itself.
-            if self._claimed_some and self._clock.stale(time.monotonic()):
-                self._clock.observe(session.rows(CLOCK)[0][0], time.monotonic())
-            rows = session.rows(
-                SURVEY if lanes is None else CLAIM,
-                {
-                    "room": room,
-                    "ahead": ahead,
-                    "look_ahead": look_ahead,
-                    "turn": turn,
-                    "types": self._types,
-                    "lanes": jsontext.render(lanes),
-                    "holder": self.holder,
-                },
-            )
+        # An idle claim writes nothing and is a quick reply itself.
+        if self._claimed_some and self._clock.stale(time.monotonic()):
+            self._look_at_clock()
+        rows = self._claims.rows(
+            SURVEY if lanes is None else CLAIM,
+            {
+                "room": room,
+                "ahead": ahead,
+                "look_ahead": look_ahead,
+                "turn": turn,
+                "types": self._types,
+                "lanes": jsontext.render(lanes),
+                "holder": self.holder,
+            },
+        )
         replied = time.monotonic()
         coming, began, database_time, found = rows[0][:4]
         self._clock.observe(database_time, replied)
@@ -210,6 +127,11 @@ class Queue:
             tuple(row[3] for row in claimed if row[0] != Status.PROCESSING),
             None if coming is None else self._clock.monotonic(coming) - replied,
         )
+
+    def _look_at_clock(self) -> None:
+        with self._database.session() as session:
+            ((database_time,),) = session.rows(CLOCK)
+            self._clock.observe(database_time, time.monotonic())
 
     def announced(self, lane: Lane, execute_at: float) -> bool:
         """A row of this lane became pending that is due then, in seconds since the epoch.
@@ -235,7 +157,7 @@ class Queue:
             return settle(session, settlements, self.holder)
 
     def beat(self, claims: Iterable[Claim]) -> Leftover:
-        """Extend claims: touch the heartbeat of each."""
+        """Extend claims: touch the heartbeat of each, in one statement. Raises Refused if one of them is."""
         ids, seqs = zip(*claims, strict=True)
         with self._database.session() as session:
             rows = session.rows(BEAT, {"ids": list(ids), "seqs": list(seqs), "holder": self.holder})
@@ -243,14 +165,13 @@ class Queue:
 
     def hand_back_unheld(self, held: Sequence[Claim]) -> list[int]:
         """Give back what this holder claimed and does not know of; return the ids."""
-        with self._database.session() as session:
-            rows = session.rows(
-                HAND_BACK_UNHELD,
-                {
-                    "holder": self.holder,
-                    "ids": [claim.id for claim in held],
-                    "seqs": [claim.seq for claim in held],
-                },
-            )
+        rows = self._hand_backs.rows(
+            HAND_BACK_UNHELD,
+            {
+                "holder": self.holder,
+                "held": [claim.id for claim in held],
+                "seqs": [claim.seq for claim in held],
+            },
+        )
         self._lanes.forget()
         return [row[0] for row in rows]

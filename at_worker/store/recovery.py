@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from at_worker.store.clock import Clock
 from at_worker.store.database import Database, Row, Session
+from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import EXPIRED, TASK, TASK_WIDTH, task
 from at_worker.task import Task
 
@@ -50,19 +51,24 @@ SELECT extract(epoch FROM min(t.updated_at) - now())::float8 + %(timeout)s
  WHERE t.status = 'processing' AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
 """
 
-EXPIRE = """
-UPDATE {tasks} t SET status = 'failed', updated_at = now(), error_message = {expired}
- WHERE t.id = ANY (ARRAY(
-        SELECT u.id FROM {tasks} u
-         WHERE u.status = 'pending' AND u.expires_at <= now()
-           AND (%(types)s::text[] IS NULL OR u.task_type = ANY (%(types)s::text[]))
-         ORDER BY u.expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
-RETURNING t.id
-""".replace("{expired}", EXPIRED)
+EXPIRE = Choosing.of(
+    """
+    SELECT u.id FROM {tasks} u
+     WHERE u.status = 'pending' AND u.expires_at <= now()
+       AND (%(types)s::text[] IS NULL OR u.task_type = ANY (%(types)s::text[]))
+       AND u.id <> ALL (%(refused)s::bigint[])
+     ORDER BY u.expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    """,
+    """
+    UPDATE {tasks} t SET status = 'failed', updated_at = now(), error_message = {expired}
+     WHERE t.id = ANY ({ids})
+    RETURNING t.id
+    """.replace("{expired}", EXPIRED),
+)
 
 # Walks the primary key, a stretch at a time: an index on the time of completion would cost every task.
-DELETE_OLD = """
-WITH stretch AS MATERIALIZED (
+_OLD = """
+stretch AS MATERIALIZED (
     SELECT t.id, t.status, t.updated_at, t.task_type FROM {tasks} t
      WHERE t.id > %(after)s ORDER BY t.id LIMIT %(limit)s
 ), old AS MATERIALIZED (
@@ -71,14 +77,22 @@ WITH stretch AS MATERIALIZED (
             SELECT s.id FROM stretch s
              WHERE s.status IN ('completed', 'cancelled')
                AND s.updated_at < now() - %(retention)s * interval '1 second'
-               AND (%(types)s::text[] IS NULL OR s.task_type = ANY (%(types)s::text[]))))
+               AND (%(types)s::text[] IS NULL OR s.task_type = ANY (%(types)s::text[]))
+               AND s.id <> ALL (%(refused)s::bigint[])))
        AND t.status IN ('completed', 'cancelled')
      ORDER BY t.id FOR UPDATE SKIP LOCKED
-), deleted AS (
-    DELETE FROM {tasks} t WHERE t.id = ANY (ARRAY(SELECT id FROM old)) RETURNING 1
+)"""
+
+DELETE_OLD = Choosing(
+    whole="""
+    WITH {old}, deleted AS (
+        DELETE FROM {tasks} t WHERE t.id = ANY (ARRAY(SELECT id FROM old)) RETURNING t.id
+    )
+    SELECT (SELECT max(id) FROM stretch), (SELECT count(*) FROM deleted)
+    """.replace("{old}", _OLD),
+    choice="WITH {old} SELECT id FROM old".replace("{old}", _OLD),
+    change="DELETE FROM {tasks} t WHERE t.id = ANY (%(ids)s::bigint[]) RETURNING t.id",
 )
-SELECT (SELECT max(id) FROM stretch), (SELECT count(*) FROM deleted)
-"""
 
 
 class Recovery:
@@ -86,6 +100,8 @@ class Recovery:
 
     def __init__(self, database: Database, timeout: float, types: Sequence[str] | None) -> None:
         self._database = database
+        self._expiries = Quarantine(database, "expiry")
+        self._deletions = Quarantine(database, "deletion")
         self._clock = Clock()
         self._scope = {"timeout": timeout, "types": None if types is None else list(types)}
 
@@ -118,16 +134,14 @@ class Recovery:
 
     def expire(self, limit: int) -> list[int]:
         """Fail pending rows whose `expires_at` passed; return their ids."""
-        with self._database.session() as session:
-            return [row[0] for row in session.rows(EXPIRE, {**self._scope, "limit": limit})]
+        return [row[0] for row in self._expiries.rows(EXPIRE, {**self._scope, "limit": limit})]
 
     def delete_old(self, retention: float, after: int, limit: int) -> tuple[int | None, int]:
         """Look at `limit` rows from id `after` on and delete what is older than `retention` seconds.
 
         Returns the last id looked at (None at the end of the table) and how many were deleted.
         """
-        with self._database.session() as session:
-            row = session.rows(
-                DELETE_OLD, {**self._scope, "retention": retention, "after": after, "limit": limit}
-            )[0]
-        return row[0], row[1]
+        ((last, deleted),) = self._deletions.rows(
+            DELETE_OLD, {**self._scope, "retention": retention, "after": after, "limit": limit}
+        )
+        return last, deleted

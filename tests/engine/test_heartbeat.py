@@ -1,3 +1,5 @@
+import pytest
+
 from tests.engine.bench import Gate, bench
 from tests.tables import Table
 
@@ -74,3 +76,28 @@ def test_heartbeats_stop_for_a_task_that_was_taken_away(table: Table) -> None:
         gate.open()
         worker.settle()
     assert table.row(task)["status"] == "cancelled"
+
+
+def test_a_heartbeat_that_is_refused_costs_the_others_none_and_is_told_once(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = [table.insert() for _ in range(5)]
+    gate = Gate()
+    with bench(table, WORKER_CONCURRENCY="5") as worker:
+        worker.probe.behave = gate
+        worker.poll()
+        gate.wait_until_entered(5)
+        table.sql("UPDATE scheduled_tasks SET updated_at = '2020-01-01Z'")
+        table.sql(
+            "ALTER TABLE scheduled_tasks ADD CONSTRAINT own_rule"
+            " CHECK (id <> 3 OR status <> 'processing' OR updated_at < '2021-01-01Z')"
+        )
+        for _ in range(2):
+            worker.heartbeat.turn()
+        late = table.sql("SELECT id FROM scheduled_tasks WHERE updated_at < '2021-01-01Z'")
+        gate.open()
+        worker.settle()
+    assert late == [{"id": tasks[2]}]
+    assert table.row(tasks[2])["status"] == "completed"
+    (line,) = (line for line in caplog.messages if "refuses" in line)
+    assert line.startswith(f"[Heartbeat] PostgreSQL refuses the heartbeat of task {tasks[2]}, which ")

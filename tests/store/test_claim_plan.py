@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from at_worker.store.queue import CLAIM, SURVEY
+from at_worker.store.claiming import CLAIM, SURVEY
 from tests.tables import Table
 
 ROOM = 10
@@ -34,7 +34,7 @@ def crowd(table: Table) -> Table:
 
 
 def _explain(table: Table, lanes: str | None = None, types: list[str] | None = None) -> Plan:
-    statement = SURVEY if lanes is None else CLAIM
+    statement = (SURVEY if lanes is None else CLAIM).whole
     (row,) = table.sql(
         "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement.replace("{tasks}", "scheduled_tasks"),
         room=ROOM,
@@ -44,6 +44,7 @@ def _explain(table: Table, lanes: str | None = None, types: list[str] | None = N
         types=types,
         lanes=lanes,
         holder="w-1/boot",
+        refused=[],
     )
     plan: Plan = row["QUERY PLAN"][0]["Plan"]
     return plan

@@ -1,0 +1,114 @@
+"""The statement that claims, and its two parts."""
+
+from typing import LiteralString
+
+from at_worker.store.quarantine import Choosing
+from at_worker.store.rows import EXPIRED, TASK
+
+# The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index.
+_FOUND = """
+step AS (
+    (SELECT t.task_type, t.priority FROM {tasks} t
+      WHERE t.status = 'pending' ORDER BY t.task_type, t.priority LIMIT 1)
+    UNION ALL
+    SELECT next.task_type, next.priority
+      FROM step CROSS JOIN LATERAL (
+        SELECT t.task_type, t.priority FROM {tasks} t
+         WHERE t.status = 'pending' AND (t.task_type, t.priority) > (step.task_type, step.priority)
+         ORDER BY t.task_type, t.priority LIMIT 1) next
+), known AS (
+    SELECT task_type, priority, '-infinity'::timestamptz AS since, 0::bigint AS after FROM step
+)"""
+
+_TOLD = """
+known AS (
+    SELECT task_type, priority, coalesce(to_timestamp(since), '-infinity') AS since, after
+      FROM json_to_recordset(%(lanes)s::json)
+           AS l (task_type text, priority smallint, since float8, after bigint)
+)"""
+
+# Each lane is walked in order from its earliest row, or from where it has been worked off. So rows of the
+# future, of other types or of lower priority cost nothing. Lanes come by priority, the types within one in
+# turns; the outer LIMIT stops the walk, and with it the locking, as soon as there are enough. The ids go
+# through an array, so that the UPDATE always looks them up in the primary key; and the CTE is MATERIALIZED,
+# or a LIMIT under SKIP LOCKED may be evaluated twice and take more rows than it says (PostgreSQL bug 15715).
+_CHOSEN = """
+lane AS MATERIALIZED (
+    SELECT task_type, priority, since, after,
+           (row_number() OVER types + %(turn)s) %% count(*) OVER (PARTITION BY priority) AS place
+      FROM known
+     WHERE %(types)s::text[] IS NULL OR task_type = ANY (%(types)s::text[])
+    WINDOW types AS (PARTITION BY priority ORDER BY task_type)
+), due AS MATERIALIZED (
+    SELECT first.id
+      FROM (SELECT * FROM lane ORDER BY priority DESC, place) AS lane
+     CROSS JOIN LATERAL (
+        SELECT t.id FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
+           AND (t.execute_at, t.id) > (lane.since, lane.after) AND t.execute_at <= now()
+           AND t.id <> ALL (%(refused)s::bigint[])
+         ORDER BY t.execute_at, t.id
+         LIMIT %(room)s FOR UPDATE SKIP LOCKED) first
+     LIMIT %(room)s
+), soon AS MATERIALIZED (
+    SELECT first.id
+      FROM (SELECT * FROM lane ORDER BY priority DESC, place) AS lane
+     CROSS JOIN LATERAL (
+        SELECT t.id FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
+           AND t.execute_at > now() AND t.execute_at <= now() + %(look_ahead)s * interval '1 second'
+           AND t.id <> ALL (%(refused)s::bigint[])
+         ORDER BY t.execute_at, t.id
+         LIMIT %(ahead)s FOR UPDATE SKIP LOCKED) first
+     LIMIT least(%(ahead)s, %(room)s - (SELECT count(*) FROM due))
+)"""
+
+_TAKE = """
+UPDATE {tasks} t
+   SET (status, error_message, claim_seq, locked_by, started_at, updated_at) = (
+        SELECT 'failed', {expired}, t.claim_seq, t.locked_by, t.started_at, now()
+         WHERE t.expires_at <= now()
+        UNION ALL
+        SELECT 'processing', t.error_message, least(t.claim_seq + 1, 1000000000000000), %(holder)s,
+               now(), now()
+         WHERE t.expires_at <= now() IS NOT TRUE)
+ WHERE t.id = ANY ({ids})
+RETURNING t.status, t.priority, extract(epoch FROM t.execute_at)::float8 AS due, {task}
+""".replace("{task}", TASK).replace("{expired}", EXPIRED)
+
+_CLAIM = """
+WITH RECURSIVE {known}, {chosen}, placed AS MATERIALIZED (
+    SELECT id, row_number() OVER () AS nth FROM (SELECT id FROM due UNION ALL SELECT id FROM soon) AS found
+), claimed AS ({take}), coming AS (
+    SELECT min(first.execute_at) AS execute_at
+      FROM lane CROSS JOIN LATERAL (
+        SELECT t.execute_at FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
+           AND t.execute_at > now() + %(look_ahead)s * interval '1 second'
+         ORDER BY t.execute_at LIMIT 1) first
+)
+SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
+       extract(epoch FROM clock_timestamp())::float8,
+       {found}::text,
+       claimed.*
+  FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
+ ORDER BY placed.nth
+"""
+
+_CHOICE = "WITH RECURSIVE {known}, {chosen} SELECT id FROM due UNION ALL SELECT id FROM soon"
+
+
+def _claim(known: LiteralString, found: LiteralString) -> Choosing:
+    return Choosing(
+        whole=_CLAIM.replace("{known}", known)
+        .replace("{found}", found)
+        .replace("{chosen}", _CHOSEN)
+        .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM placed)")),
+        choice=_CHOICE.replace("{known}", known).replace("{chosen}", _CHOSEN),
+        change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
+    )
+
+
+# A claim that knows the lanes and their bounds is shorter, and steps over what it has worked off.
+CLAIM = _claim(_TOLD, found="NULL")
+SURVEY = _claim(_FOUND, found="(SELECT json_agg(json_build_array(task_type, priority)) FROM step)")
