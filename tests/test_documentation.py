@@ -124,7 +124,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize("text", [quoted(row[0])[0] for row in rows("## Log lines")])
 def test_every_text_that_people_search_for_is_in_the_code(text: str) -> None:
-    values = r"poller|\.\.\.|\[7, 8\]|\d+|w-1|terminated|FIELD|HOST|WORKER_POLING_INTERVAL"
+    values = r"poller|claim(?= of tasks)|\.\.\.|\[7, 8\]|\d+|w-1|terminated|FIELD|HOST|WORKER_POLING_INTERVAL"
     for fixed in re.split(values, text):
         assert fixed in SOURCE
 

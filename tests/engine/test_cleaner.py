@@ -144,6 +144,20 @@ def test_a_row_that_a_rule_of_the_users_keeps_stuck_does_not_keep_the_others(
     assert f"refuses any end of task {kept}" in caplog.text
 
 
+def test_a_trigger_that_raises_at_commit_does_not_keep_the_others_stuck(table: Table) -> None:
+    kept, free = (table.insert(status="processing", updated_at="2020-01-01T00:00:00Z") for _ in range(2))
+    table.sql(
+        """
+        CREATE FUNCTION hands_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'hands off'; END $$;
+        CREATE CONSTRAINT TRIGGER hands_off AFTER UPDATE ON scheduled_tasks DEFERRABLE INITIALLY DEFERRED
+           FOR EACH ROW WHEN (OLD.id = 1) EXECUTE FUNCTION hands_off()
+        """
+    )
+    with bench(table) as worker:
+        worker.clean()
+    assert (kept, table.row(kept)["status"], table.row(free)["status"]) == (1, "processing", "pending")
+
+
 def test_a_worker_that_was_cut_off_has_a_moment_to_beat_again(table: Table) -> None:
     task = table.insert()
     gate = Gate()

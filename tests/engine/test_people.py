@@ -116,3 +116,21 @@ def test_a_trigger_of_the_users_own_finds_what_lies_beside_the_table(table: Tabl
     with bench(table) as worker:
         worker.work()
     assert [row["status"] for row in table.sql("TABLE audit")] == ["processing", "completed"]
+
+
+def test_a_row_that_a_rule_of_the_users_keeps_pending_leaves_the_worker_ready_and_the_others_running(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept, free = table.insert(), table.insert()
+    table.sql("ALTER TABLE scheduled_tasks ADD COLUMN own boolean NOT NULL DEFAULT false")
+    table.sql("UPDATE scheduled_tasks SET own = true WHERE id = %(id)s", id=kept)
+    table.sql("ALTER TABLE scheduled_tasks ADD CONSTRAINT own_rule CHECK (NOT own OR status = 'pending')")
+    with bench(table) as worker:
+        worker.work()
+        assert worker.poller.failure is None
+        assert (table.row(kept)["status"], table.row(free)["status"]) == ("pending", "completed")
+        table.sql("ALTER TABLE scheduled_tasks DROP CONSTRAINT own_rule")
+    assert f"PostgreSQL refuses the claim of tasks [{kept}]: " in caplog.text
+    with bench(table, "boot-2") as successor:
+        successor.work()
+    assert table.row(kept)["status"] == "completed"
