@@ -23,7 +23,8 @@
 --
 -- People steer with plain UPDATEs: execute_at of a pending row reschedules it; status = 'cancelled' takes
 -- it back, also while it runs (the result is then thrown away); status = 'pending' runs a finished row
--- again. They watch with plain SELECTs.
+-- again. They watch with plain SELECTs. For those who would rather call something, the functions at_schedule,
+-- at_cancel, at_reschedule and at_retry are these statements, and the views are the usual questions.
 --
 -- This file can be applied again and again, and to every earlier form of the table, with data in it.
 -- It is the only place that defines the schema: at-worker init-db and psql -f both apply it.
@@ -319,15 +320,21 @@ $constraints$;
 
 DO $indexes$
 BEGIN
+    -- It had the name that a view has now.
+    IF EXISTS (SELECT FROM pg_catalog.pg_index i
+                WHERE i.indrelid = 'scheduled_tasks'::regclass
+                  AND i.indexrelid = to_regclass('scheduled_tasks_due')) THEN
+        ALTER INDEX scheduled_tasks_due RENAME TO scheduled_tasks_lanes;
+    END IF;
     -- CREATE INDEX IF NOT EXISTS waits for those who write, also where there is nothing to do.
     IF (SELECT count(*) = 4 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
          WHERE i.indrelid = 'scheduled_tasks'::regclass
-           AND c.relname IN ('scheduled_tasks_due', 'scheduled_tasks_claimed', 'scheduled_tasks_expiring',
+           AND c.relname IN ('scheduled_tasks_lanes', 'scheduled_tasks_claimed', 'scheduled_tasks_expiring',
                              'scheduled_tasks_dedupe_key')) THEN
         RETURN;
     END IF;
     -- Lanes: the claim walks one ordered range per (task_type, priority) and never sorts.
-    CREATE INDEX IF NOT EXISTS scheduled_tasks_due
+    CREATE INDEX IF NOT EXISTS scheduled_tasks_lanes
         ON scheduled_tasks (task_type, priority, execute_at, id) WHERE status = 'pending';
     -- The few rows that are claimed. Without updated_at, so that heartbeats touch no index.
     CREATE INDEX IF NOT EXISTS scheduled_tasks_claimed
@@ -403,6 +410,157 @@ BEGIN
 END
 $announce_triggers$;
 
+-- What programs and people may call. The functions run with the rights of their caller, find nothing through
+-- his search path, and so name the table with its schema: apply this file again where that was renamed.
+DO $functions$
+BEGIN
+    EXECUTE pg_catalog.replace($statements$
+
+-- The one thing that a caller cannot see for himself: at_schedule promises the id of the row that holds a key
+-- to those who may only insert. That the key is taken an INSERT tells them anyway.
+CREATE OR REPLACE FUNCTION {home}.scheduled_tasks_holder(key text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$body$
+BEGIN
+    RETURN (SELECT t.id FROM {home}.scheduled_tasks t
+             WHERE t.dedupe_key = key AND t.status IN ('pending', 'processing', 'completed'));
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION {home}.at_schedule(
+        task_type text, payload jsonb, execute_at timestamptz DEFAULT now(), options jsonb DEFAULT '{}')
+    RETURNS bigint
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$body$
+<<given>>
+DECLARE
+    priority smallint := 5;
+    expires_at timestamptz;
+    max_attempts integer := 5;
+    retry_delays interval[];
+    dedupe_key text;
+    context jsonb := '{}';
+    on_duplicate text := 'ignore';
+    known CONSTANT text[] := '{priority,expires_at,max_attempts,retry_delays,dedupe_key,context,on_duplicate}';
+    unknown text;
+    task bigint;
+BEGIN
+    IF jsonb_typeof(options) IS DISTINCT FROM 'object' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'options of at_schedule must be a JSON object';
+    END IF;
+    IF options <> '{}' THEN
+        SELECT string_agg(name, ', ') INTO unknown FROM jsonb_object_keys(options - known) AS name;
+        IF unknown IS NOT NULL THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = format('at_schedule has no option %s; it has %s', unknown, array_to_string(known, ', '));
+        END IF;
+        -- An option that is null counts as absent.
+        SELECT coalesce(o.priority, given.priority), o.expires_at, coalesce(o.max_attempts, given.max_attempts),
+               o.retry_delays, o.dedupe_key, coalesce(o.context, given.context),
+               coalesce(o.on_duplicate, given.on_duplicate)
+          INTO given.priority, given.expires_at, given.max_attempts, given.retry_delays, given.dedupe_key,
+               given.context, given.on_duplicate
+          FROM jsonb_to_record(options)
+               AS o (priority smallint, expires_at timestamptz, max_attempts integer, retry_delays interval[],
+                     dedupe_key text, context jsonb, on_duplicate text);
+        IF given.on_duplicate NOT IN ('ignore', 'replace', 'error') THEN
+            RAISE invalid_parameter_value USING
+                MESSAGE = format('on_duplicate must be ignore, replace or error, not %s', given.on_duplicate);
+        END IF;
+    END IF;
+    -- ON CONFLICT that names no columns asks for no right to read them. It takes another turn where the holder of
+    -- the key ended meanwhile, or where the id was given by hand to another row.
+    FOR turn IN 1..10 LOOP
+        INSERT INTO {home}.scheduled_tasks AS t
+               (task_type, payload, execute_at, priority, expires_at, max_attempts, retry_delays, dedupe_key, context)
+        VALUES (at_schedule.task_type, at_schedule.payload, at_schedule.execute_at, given.priority,
+                given.expires_at, given.max_attempts, given.retry_delays, given.dedupe_key, given.context)
+            ON CONFLICT DO NOTHING
+        RETURNING t.id INTO task;
+        IF FOUND THEN
+            RETURN task;
+        END IF;
+        task := {home}.scheduled_tasks_holder(given.dedupe_key);
+        CONTINUE WHEN task IS NULL;
+        IF given.on_duplicate = 'ignore' THEN
+            RETURN task;
+        END IF;
+        IF given.on_duplicate = 'replace' THEN
+            -- Another task in the same row, so receivers that have seen the former must not take it for that.
+            UPDATE {home}.scheduled_tasks AS t
+               SET task_type = at_schedule.task_type, payload = at_schedule.payload,
+                   execute_at = at_schedule.execute_at, priority = given.priority,
+                   expires_at = given.expires_at, max_attempts = given.max_attempts,
+                   retry_delays = given.retry_delays, context = given.context, task_uid = gen_random_uuid(),
+                   attempts = 0, error_message = NULL, result = NULL, original_execute_at = NULL
+             WHERE t.id = task AND t.dedupe_key = given.dedupe_key AND t.status = 'pending';
+            IF FOUND THEN
+                RETURN task;
+            END IF;
+            CONTINUE WHEN NOT EXISTS (SELECT FROM {home}.scheduled_tasks AS t
+                                       WHERE t.id = task AND t.dedupe_key = given.dedupe_key
+                                         AND t.status IN ('processing', 'completed'));
+        END IF;
+        RAISE unique_violation USING
+            MESSAGE = format(CASE given.on_duplicate
+                             WHEN 'error' THEN 'task %s has the dedupe_key "%s" already'
+                             ELSE 'task %s with the dedupe_key "%s" has been started, it cannot be replaced' END,
+                             task, given.dedupe_key),
+            CONSTRAINT = 'scheduled_tasks_dedupe_key';
+    END LOOP;
+    RAISE integrity_constraint_violation USING
+        MESSAGE = 'the task was not inserted: another unique index of scheduled_tasks, or a trigger, keeps it out';
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION {home}.at_cancel(id bigint) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$body$
+BEGIN
+    UPDATE {home}.scheduled_tasks AS t SET status = 'cancelled'
+     WHERE t.id = at_cancel.id AND t.status IN ('pending', 'processing');
+    RETURN FOUND;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION {home}.at_reschedule(id bigint, execute_at timestamptz) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$body$
+BEGIN
+    UPDATE {home}.scheduled_tasks AS t SET execute_at = at_reschedule.execute_at
+     WHERE t.id = at_reschedule.id AND t.status = 'pending';
+    RETURN FOUND;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION {home}.at_retry(id bigint) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$body$
+BEGIN
+    UPDATE {home}.scheduled_tasks AS t SET status = 'pending', attempts = 0, execute_at = now()
+     WHERE t.id = at_retry.id AND t.status IN ('failed', 'cancelled');
+    RETURN FOUND;
+END
+$body$;
+
+    $statements$, '{home}', pg_catalog.quote_ident(pg_catalog.current_schema()));
+END
+$functions$;
+
+-- Who has rights of his own on the table, and schedules with a dedupe_key, is granted this one too.
+REVOKE ALL ON FUNCTION scheduled_tasks_holder(text) FROM PUBLIC;
+
+COMMENT ON FUNCTION at_schedule(text, jsonb, timestamptz, jsonb) IS
+    'Inserts a task and returns its id. Options: priority, expires_at, max_attempts, retry_delays, dedupe_key,'
+    ' context, on_duplicate (ignore, replace or error)';
+COMMENT ON FUNCTION at_cancel(bigint) IS 'Takes a pending or processing task back; whether there was one';
+COMMENT ON FUNCTION at_reschedule(bigint, timestamptz) IS 'Moves a pending task; whether there was one';
+COMMENT ON FUNCTION at_retry(bigint) IS
+    'Runs a failed or cancelled task again now, with all its attempts; whether there was one';
+COMMENT ON FUNCTION scheduled_tasks_holder(text) IS 'The id of the task that holds a dedupe_key, else NULL';
+COMMENT ON FUNCTION scheduled_tasks_by_hand() IS 'Keeps what people change by hand consistent';
+COMMENT ON FUNCTION scheduled_tasks_announce() IS 'Wakes the workers for a row that is due within a minute';
+
 COMMENT ON COLUMN scheduled_tasks.task_type IS 'http_callback, rabbitmq, email, or the type of a plug-in';
 COMMENT ON COLUMN scheduled_tasks.id IS 'Number of the task';
 COMMENT ON COLUMN scheduled_tasks.payload IS 'What to do; its keys depend on task_type';
@@ -445,6 +603,30 @@ SELECT id, task_type, status, priority, execute_at, original_execute_at, expires
        retry_delays, error_message, result -> 'status' AS result_status, result -> 'ms' AS result_ms,
        created_at, updated_at, started_at, completed_at, locked_by, claim_seq, task_uid
   FROM scheduled_tasks;
+CREATE OR REPLACE VIEW scheduled_tasks_due AS
+SELECT id, task_type, priority, execute_at, now() - execute_at AS late, attempts, max_attempts, expires_at,
+       error_message
+  FROM scheduled_tasks
+ WHERE status = 'pending' AND execute_at <= now();
+
+CREATE OR REPLACE VIEW scheduled_tasks_running AS
+SELECT id, task_type, priority, locked_by, started_at, now() - started_at AS running,
+       now() - updated_at AS since_heartbeat, attempts + 1 AS attempt, max_attempts, execute_at
+  FROM scheduled_tasks
+ WHERE status = 'processing';
+
+CREATE OR REPLACE VIEW scheduled_tasks_failed AS
+SELECT id, task_type, error_message, updated_at AS failed_at, attempts, max_attempts, locked_by, started_at,
+       execute_at, original_execute_at, result -> 'status' AS result_status, result -> 'ms' AS result_ms
+  FROM scheduled_tasks
+ WHERE status = 'failed';
+
+COMMENT ON VIEW scheduled_tasks_lateness IS
+    'How late attempts started, by type and hour; the last attempt of each task counts';
+COMMENT ON VIEW scheduled_tasks_overview IS 'All tasks, without what they carry';
+COMMENT ON VIEW scheduled_tasks_due IS 'What waits for a worker now, and how long it has';
+COMMENT ON VIEW scheduled_tasks_running IS 'What workers have claimed, and when each last showed a heartbeat';
+COMMENT ON VIEW scheduled_tasks_failed IS 'What failed for good, and why';
 
 -- at-worker check reads the version from here.
 COMMENT ON TABLE scheduled_tasks IS 'at-worker schema 1: tasks that run at their time';

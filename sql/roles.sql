@@ -2,7 +2,7 @@
 --
 -- Four roles that nobody logs in as; grant them to those who do:
 --
---     at_producer   inserts tasks, and reads back their ids
+--     at_producer   inserts tasks, also with at_schedule, and reads back their ids
 --     at_monitor    sees what goes on, but no payload, context, dedupe_key or body of an answer
 --     at_worker     runs tasks; also for people who reschedule, cancel and run again
 --     at_owner      owns the table, its functions and views: at-worker init-db upgrades it as a member
@@ -36,7 +36,7 @@ BEGIN
     SELECT n.nspname, r.rolname INTO home, former
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
      WHERE c.oid = found;
-    IF home IS NULL OR to_regclass(format('%I.scheduled_tasks_overview', home)) IS NULL THEN
+    IF home IS NULL OR to_regclass(format('%I.scheduled_tasks_failed', home)) IS NULL THEN
         RAISE EXCEPTION 'there is no table scheduled_tasks of this version; at-worker init-db creates it';
     END IF;
 
@@ -61,14 +61,24 @@ BEGIN
     END IF;
     ALTER VIEW scheduled_tasks_lateness OWNER TO at_owner;
     ALTER VIEW scheduled_tasks_overview OWNER TO at_owner;
+    ALTER VIEW scheduled_tasks_due OWNER TO at_owner;
+    ALTER VIEW scheduled_tasks_running OWNER TO at_owner;
+    ALTER VIEW scheduled_tasks_failed OWNER TO at_owner;
+    ALTER FUNCTION at_schedule(text, jsonb, timestamptz, jsonb) OWNER TO at_owner;
+    ALTER FUNCTION at_cancel(bigint) OWNER TO at_owner;
+    ALTER FUNCTION at_reschedule(bigint, timestamptz) OWNER TO at_owner;
+    ALTER FUNCTION at_retry(bigint) OWNER TO at_owner;
+    ALTER FUNCTION scheduled_tasks_holder(text) OWNER TO at_owner;
     ALTER FUNCTION scheduled_tasks_by_hand() OWNER TO at_owner;
     ALTER FUNCTION scheduled_tasks_announce() OWNER TO at_owner;
 END
 $roles$;
 
-REVOKE ALL ON scheduled_tasks, scheduled_tasks_lateness, scheduled_tasks_overview
+REVOKE ALL ON scheduled_tasks, scheduled_tasks_lateness, scheduled_tasks_overview, scheduled_tasks_due,
+              scheduled_tasks_running, scheduled_tasks_failed
   FROM PUBLIC, at_producer, at_monitor, at_worker;
 REVOKE ALL ON FUNCTION scheduled_tasks_by_hand(), scheduled_tasks_announce() FROM PUBLIC;
+REVOKE ALL ON FUNCTION scheduled_tasks_holder(text) FROM PUBLIC, at_producer, at_monitor, at_worker;
 
 -- What an app asks for. Not id and task_uid: who chooses them can make a receiver take a task for another.
 GRANT INSERT (task_type, payload, execute_at, max_attempts, priority, expires_at, retry_delays, dedupe_key,
@@ -76,14 +86,20 @@ GRANT INSERT (task_type, payload, execute_at, max_attempts, priority, expires_at
    ON scheduled_tasks TO at_producer;
 -- For INSERT ... RETURNING id.
 GRANT SELECT (id) ON scheduled_tasks TO at_producer;
+-- at_schedule runs with its caller's rights. Replacing a task takes those of at_worker too, for it may be another
+-- producer's; to be told which task holds a key does not.
+GRANT EXECUTE ON FUNCTION at_schedule(text, jsonb, timestamptz, jsonb), scheduled_tasks_holder(text) TO at_producer;
 
 -- The columns of the overview, so that questions to the table itself are answered too.
 GRANT SELECT (id, task_type, status, priority, execute_at, original_execute_at, expires_at, attempts,
               max_attempts, retry_delays, error_message, created_at, updated_at, started_at, completed_at,
               locked_by, claim_seq, task_uid)
    ON scheduled_tasks TO at_monitor;
-GRANT SELECT ON scheduled_tasks_overview, scheduled_tasks_lateness TO at_monitor, at_worker;
+GRANT SELECT ON scheduled_tasks_overview, scheduled_tasks_lateness, scheduled_tasks_due, scheduled_tasks_running,
+                scheduled_tasks_failed
+   TO at_monitor, at_worker;
 
 GRANT SELECT, UPDATE, DELETE ON scheduled_tasks TO at_worker;
+GRANT EXECUTE ON FUNCTION at_cancel(bigint), at_reschedule(bigint, timestamptz), at_retry(bigint) TO at_worker;
 
 COMMIT;

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from psycopg.rows import DictRow, dict_row
 
 from at_worker.embedded.cluster import find_binaries
 from at_worker.store import admin
+from tests.tables import PATIENCE
 
 FILE = Path(__file__).parents[2] / "sql" / "ddl.sql"
 
@@ -34,6 +37,21 @@ SELECT t.tgname, pg_get_triggerdef(t.oid, true), p.prosrc, p.proconfig,
        p.pronamespace = c.relnamespace
   FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
  WHERE t.tgrelid = 'scheduled_tasks'::regclass AND NOT t.tgisinternal
+"""
+_FUNCTIONS = """
+SELECT p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.prosecdef,
+       p.provolatile::text, p.proconfig, replace(p.prosrc, quote_ident(n.nspname) || '.', ''),
+       obj_description(p.oid, 'pg_proc')
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.oid = 'scheduled_tasks'::regclass
+ WHERE p.proname ~ '^(at_|scheduled_tasks_)'
+"""
+_VIEWS = """
+SELECT v.relname, replace(pg_get_viewdef(v.oid), quote_ident(n.nspname) || '.', ''),
+       obj_description(v.oid, 'pg_class')
+  FROM pg_class v JOIN pg_namespace n ON n.oid = v.relnamespace
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.oid = 'scheduled_tasks'::regclass
+ WHERE v.relkind = 'v' AND v.relname LIKE 'scheduled_tasks_%'
 """
 _TABLE = """
 SELECT 'table', reloptions, relpersistence::text, obj_description(oid, 'pg_class')
@@ -74,6 +92,19 @@ def psql(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def wait_until_blocked(dsn: str, seconds: float = 0) -> None:
+    """Wait until a session of this database has been waiting for a lock so long."""
+    until = time.monotonic() + PATIENCE
+    with closing(psycopg.connect(dsn, autocommit=True)) as connection:
+        while not connection.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND clock_timestamp() - query_start > %s * interval '1 second'",
+            [seconds],
+        ).fetchall():
+            assert time.monotonic() < until, "nobody waits"
+            time.sleep(0.01)
+
+
 def shape(dsn: str) -> Shape:
     """All that the catalog tells of the table, by kind and name."""
     with connect(dsn) as connection, connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
@@ -84,6 +115,8 @@ def shape(dsn: str) -> Shape:
                 "constraints": _CONSTRAINTS,
                 "indexes": _INDEXES,
                 "triggers": _TRIGGERS,
+                "functions": _FUNCTIONS,
+                "views": _VIEWS,
                 "table": _TABLE,
             }.items()
         }

@@ -1,6 +1,5 @@
 """Applying sql/ddl.sql beside others: several at once, long transactions, odd sessions."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -39,19 +38,6 @@ def set_default(dsn: str, setting: str) -> None:
     )
 
 
-def wait_until_blocked(dsn: str, seconds: float = 0) -> None:
-    """Wait until a session of this database has been waiting for a lock so long."""
-    until = time.monotonic() + PATIENCE
-    with closing(psycopg.connect(dsn, autocommit=True)) as connection:
-        while not connection.execute(
-            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            " AND clock_timestamp() - query_start > %s * interval '1 second'",
-            [seconds],
-        ).fetchall():
-            assert time.monotonic() < until, "nobody waits"
-            time.sleep(0.01)
-
-
 @pytest.fixture
 def writer(empty_dsn: str) -> Iterator[psycopg.Connection]:
     """A transaction in an older table that has changed a row and not ended."""
@@ -82,7 +68,7 @@ def test_four_at_once_make_one_table(empty_dsn: str, new: ddl.Shape, before: str
 def test_an_upgrade_waits_for_a_transaction_that_writes(empty_dsn: str, writer: psycopg.Connection) -> None:
     with ThreadPoolExecutor() as threads:
         done = threads.submit(ddl.apply, empty_dsn)
-        wait_until_blocked(empty_dsn)
+        ddl.wait_until_blocked(empty_dsn)
         writer.commit()
         done.result()
     with closing(Table(empty_dsn)) as table:
@@ -94,7 +80,7 @@ def test_ids_given_out_while_an_upgrade_waits_are_not_given_out_again(
 ) -> None:
     with ThreadPoolExecutor() as threads:
         done = threads.submit(ddl.apply, empty_dsn)
-        wait_until_blocked(empty_dsn)
+        ddl.wait_until_blocked(empty_dsn)
         writer.execute(
             "INSERT INTO scheduled_tasks (task_type, execute_at) SELECT 'a', now() FROM generate_series(1, 5)"
         )
@@ -128,7 +114,7 @@ def test_a_statement_timeout_of_the_role_does_not_end_an_upgrade(
     set_default(empty_dsn, "statement_timeout = '100ms'")
     with ThreadPoolExecutor() as threads:
         done = threads.submit(ddl.apply, empty_dsn)
-        wait_until_blocked(empty_dsn, 0.2)
+        ddl.wait_until_blocked(empty_dsn, 0.2)
         writer.commit()
         done.result()
 

@@ -61,7 +61,7 @@ def _read(plan: Plan) -> float:
     return sum(
         float(node["Actual Rows"] * node["Actual Loops"])
         for node in _nodes(plan)
-        if node.get("Index Name") == "scheduled_tasks_due"
+        if node.get("Index Name") == "scheduled_tasks_lanes"
     )
 
 
@@ -73,7 +73,7 @@ def test_the_table_is_read_through_the_lanes_and_the_primary_key_only(crowd: Tab
     plan = _explain(crowd)
     assert not [node for node in _nodes(plan) if node["Node Type"] == "Seq Scan"]
     assert {node["Index Name"] for node in _nodes(plan) if "Index Name" in node} == {
-        "scheduled_tasks_due",
+        "scheduled_tasks_lanes",
         "scheduled_tasks_pkey",
     }
 

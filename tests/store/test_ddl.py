@@ -74,6 +74,23 @@ def test_the_table_and_every_column_has_a_comment(new: ddl.Shape) -> None:
     assert [name for name, column in new["columns"].items() if not column[-1]] == []
 
 
+@pytest.mark.parametrize("kind", ["functions", "views"])
+def test_every_function_and_view_has_a_comment(new: ddl.Shape, kind: str) -> None:
+    assert new[kind]
+    assert [name for name, found in new[kind].items() if not found[-1]] == []
+
+
+def test_the_index_that_had_the_name_of_a_view_is_kept_under_another(dsn: str, new: ddl.Shape) -> None:
+    query = b"SELECT relfilenode FROM pg_class WHERE relname = 'scheduled_tasks_lanes'"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        before = connection.execute(query).fetchall()
+        connection.execute("DROP VIEW scheduled_tasks_due")
+        connection.execute("ALTER INDEX scheduled_tasks_lanes RENAME TO scheduled_tasks_due")
+        ddl.apply(dsn)
+        assert connection.execute(query).fetchall() == before
+    assert ddl.shape(dsn) == new
+
+
 def test_the_shortest_insert_makes_a_pending_row_that_is_due_now(table: Table) -> None:
     table.sql("INSERT INTO scheduled_tasks (task_type) VALUES ('probe')")
     (row,) = table.sql(
@@ -117,10 +134,12 @@ def test_applying_it_again_rewrites_nothing(table: Table) -> None:
 @pytest.mark.parametrize(
     "drop",
     [
-        "DROP INDEX scheduled_tasks_due",
+        "DROP INDEX scheduled_tasks_lanes",
         "DROP INDEX scheduled_tasks_dedupe_key",
         "DROP TRIGGER scheduled_tasks_by_hand ON scheduled_tasks",
         "DROP FUNCTION scheduled_tasks_by_hand CASCADE",
+        "DROP FUNCTION at_schedule",
+        "DROP VIEW scheduled_tasks_failed",
         "COMMENT ON COLUMN scheduled_tasks.id IS NULL",
     ],
 )

@@ -38,6 +38,12 @@ CONTRACT_UPDATES = (
     "UPDATE scheduled_tasks SET status = 'cancelled' WHERE id = 1",
     "UPDATE scheduled_tasks SET status = 'pending', attempts = 0 WHERE id = 1",
 )
+CHANGES = (
+    "SELECT at_reschedule(1, now())",
+    "SELECT at_cancel(1)",
+    "SELECT at_retry(1)",
+)
+REPLACE = """SELECT at_schedule('email', '{}', now(), '{"dedupe_key": "taken", "on_duplicate": "replace"}')"""
 FAILED_CALLBACKS = (
     "SELECT id, payload, error_message FROM scheduled_tasks"
     " WHERE task_type = 'http_callback' AND status = 'failed'"
@@ -50,6 +56,9 @@ QUESTIONS = (
     "SELECT * FROM pg_locks WHERE relation = 'scheduled_tasks'::regclass",
     "SELECT * FROM scheduled_tasks_overview",
     "SELECT * FROM scheduled_tasks_lateness",
+    "SELECT * FROM scheduled_tasks_due",
+    "SELECT * FROM scheduled_tasks_running",
+    "SELECT * FROM scheduled_tasks_failed",
 )
 BODIES = tuple(
     f"SELECT {column} FROM scheduled_tasks"  # noqa: S608 - one of these four
@@ -69,13 +78,25 @@ MAY: dict[str, tuple[str, ...]] = {
             context="'{}'",
         )
         + " ON CONFLICT DO NOTHING RETURNING id",
+        "SELECT at_schedule('email', '{}')",
+        """SELECT at_schedule('email', '{}', now(), '{"dedupe_key": "taken"}')""",
+        """SELECT at_schedule('email', '{}', now(), '{"dedupe_key": "free", "on_duplicate": "replace"}')""",
     ),
     "at_monitor": QUESTIONS,
-    "at_worker": (*QUESTIONS, *BODIES, FAILED_CALLBACKS, *CONTRACT_UPDATES, "DELETE FROM scheduled_tasks"),
+    "at_worker": (
+        *QUESTIONS,
+        *BODIES,
+        FAILED_CALLBACKS,
+        *CONTRACT_UPDATES,
+        *CHANGES,
+        "DELETE FROM scheduled_tasks",
+    ),
     "at_owner": (
         *QUESTIONS,
         *BODIES,
         *CONTRACT_UPDATES,
+        *CHANGES,
+        REPLACE,
         "TRUNCATE scheduled_tasks",
         "CREATE INDEX ON scheduled_tasks (attempts)",
         insert(task_type="'email'"),
@@ -89,6 +110,8 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
         *QUESTIONS[:4],
         *QUESTIONS[5:],
         *BODIES,
+        *CHANGES,
+        REPLACE,
         "DELETE FROM scheduled_tasks",
         "SELECT id FROM scheduled_tasks FOR UPDATE",
         *(
@@ -114,6 +137,9 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
         *FORBIDDEN_TO_ALL,
         *CONTRACT_UPDATES,
         *BODIES,
+        *CHANGES,
+        "SELECT scheduled_tasks_holder('taken')",
+        "SELECT at_schedule('email', '{}')",
         FAILED_CALLBACKS,
         "SELECT * FROM scheduled_tasks",
         "SELECT id FROM scheduled_tasks FOR UPDATE",
@@ -121,7 +147,7 @@ MAY_NOT: dict[str, tuple[str, ...]] = {
         "UPDATE scheduled_tasks_overview SET status = 'cancelled'",
         insert(task_type="'email'"),
     ),
-    "at_worker": (*FORBIDDEN_TO_ALL, insert(task_type="'email'")),
+    "at_worker": (*FORBIDDEN_TO_ALL, insert(task_type="'email'"), "SELECT at_schedule('email', '{}')"),
 }
 
 
@@ -187,11 +213,34 @@ def test_the_overview_shows_every_column_but_those_that_tell_what_a_task_carries
     assert view - table == {"result_status", "result_ms"}
 
 
+def test_a_producer_that_may_change_tasks_too_replaces_them(granted: str) -> None:
+    with (
+        login(granted, "IN ROLE at_producer, at_worker") as (_, dsn),
+        psycopg.connect(dsn) as connection,
+    ):
+        assert connection.execute(REPLACE.encode()).fetchone() == (1,)
+        connection.rollback()
+
+
+def test_only_the_role_of_producers_learns_who_holds_a_key(granted: str) -> None:
+    with (
+        login(granted) as (name, dsn),
+        psycopg.connect(granted, autocommit=True) as owner,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        owner.execute(f"GRANT INSERT, SELECT (id) ON scheduled_tasks TO {name}".encode())
+        connection.execute("SELECT at_schedule('email', '{}')")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="scheduled_tasks_holder"):
+            connection.execute("SELECT scheduled_tasks_holder('taken')")
+
+
 def privileges(dsn: str) -> list[tuple[object, ...]]:
     with psycopg.connect(dsn) as connection:
         return connection.execute(
             "SELECT relname::text, relowner::regrole::text, relacl::text FROM pg_class"
             " WHERE relname LIKE 'scheduled_tasks%' UNION ALL"
+            " SELECT proname::text, proowner::regrole::text, proacl::text FROM pg_proc"
+            " WHERE proname ~ '^(at|scheduled_tasks)_' UNION ALL"
             " SELECT attname::text, attrelid::regclass::text, attacl::text FROM pg_attribute"
             " WHERE attrelid = 'scheduled_tasks'::regclass ORDER BY 1, 2"
         ).fetchall()

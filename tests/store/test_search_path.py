@@ -4,6 +4,7 @@ import time
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from at_worker.config import load
 from at_worker.outcome import Settlement, Status
@@ -89,8 +90,30 @@ def test_a_table_finds_its_own(hostile: str) -> None:
         connection.execute("UPDATE scheduled_tasks SET status = 'cancelled'")
         connection.execute("UPDATE scheduled_tasks SET status = 'pending'")
         connection.execute("UPDATE scheduled_tasks SET status = 'completed'")
-        connection.execute("TABLE scheduled_tasks_lateness")
-        connection.execute("TABLE scheduled_tasks_overview")
+        for view in ("lateness", "overview", "due", "running", "failed"):
+            connection.execute(f"TABLE scheduled_tasks_{view}".encode())
+
+
+def test_the_functions_find_their_own(hostile: str) -> None:
+    ddl.apply(hostile)
+    with psycopg.connect(hostile, autocommit=True) as connection:
+        connection.execute("DELETE FROM scheduled_tasks")
+        options = {"priority": 9, "retry_delays": ["1 s"], "dedupe_key": "key", "context": {}}
+        schedule = "SELECT at_schedule('probe', '{}', '2999-01-01', %s)"
+        task = connection.execute(schedule, [Jsonb(options)]).fetchone()
+        assert task is not None
+        for mode in ("ignore", "replace"):
+            again = connection.execute(schedule, [Jsonb({**options, "on_duplicate": mode})])
+            assert again.fetchone() == task
+        for call in ("at_reschedule(%s, '2999-01-02')", "at_cancel(%s)", "at_retry(%s)"):
+            assert connection.execute(f"SELECT {call}".encode(), task).fetchone() == (True,)
+        for wrong, error in (
+            ({"dedupe_key": "key", "on_duplicate": "error"}, psycopg.errors.UniqueViolation),
+            ({"one": 1, "two": 2}, psycopg.errors.InvalidParameterValue),
+            ({"on_duplicate": "never"}, psycopg.errors.InvalidParameterValue),
+        ):
+            with pytest.raises(error):
+                connection.execute(schedule, [Jsonb(wrong)])
 
 
 def test_a_worker_finds_postgresqls_own(hostile: str) -> None:
