@@ -78,10 +78,10 @@ def test_the_statements_of_the_readme_insert_valid_payloads(
     connection: Connection, known: dict[str, AnyExecutor]
 ) -> None:
     for block in blocks("sql"):
-        if "INSERT" in block:
+        if "INSERT" in block or "at_schedule" in block:
             connection.execute(block.encode())
     inserted = connection.execute("SELECT task_type, payload::text FROM scheduled_tasks").fetchall()
-    assert len(inserted) == 3
+    assert len(inserted) == 5
     for task_type, payload in inserted:
         known[task_type].parse(jsontext.parse(payload))
 
