@@ -37,18 +37,19 @@ class Connection:
         """Whether answers are due, so that a moment more or less costs no message its time."""
         return self._channels is not None and self._channels.is_busy
 
-    def trouble(self, request: Request) -> str:
+    def trouble(self, request: Request) -> Refusal:
         """Say what a request without an answer waits for; any thread may ask."""
         connection = self._connection
         sent = isinstance(request, Delivery) and request.sent
         fate = "it may have arrived" if sent else "it was not sent"
         if connection is None or not connection.is_open:
-            return f"no connection to {self.target} in time{MAY_HAVE_ARRIVED if sent else ''}"
+            why = f"no connection to {self.target} in time{MAY_HAVE_ARRIVED if sent else ''}"
+            return Refusal(why, unreachable=True)
         if self._blocked:
-            return f"{self.target} blocks publishers: {self._blocked}; {fate}"
+            return Refusal(f"{self.target} blocks publishers: {self._blocked}; {fate}")
         if not sent:
-            return f"no free channel to {self.target} in time; {fate}"
-        return f"{self.target} did not confirm the message in time; {fate}"
+            return Refusal(f"no free channel to {self.target} in time; {fate}")
+        return Refusal(f"{self.target} did not confirm the message in time; {fate}")
 
     def dispatch(self) -> None:
         """Write what can be written; whatever may allow more comes back here."""
@@ -121,7 +122,7 @@ class Connection:
         if connection is self._connection:
             why = f"cannot connect to {self.target}: {amqp.said(error)}"
             self._end(connection, why)
-            self._refuse_waiting(why)
+            self._refuse_waiting(why, unreachable=True)
         if self._leaving:
             self.loop.stop()
 
@@ -147,11 +148,12 @@ class Connection:
             delivery.alone = False
             self.waiting.appendleft(delivery)
 
-    def _refuse_waiting(self, why: str) -> None:
+    def _refuse_waiting(self, why: str, *, unreachable: bool = False) -> None:
         while self.waiting:
             request = self.waiting.popleft()
             sent = isinstance(request, Delivery) and request.sent
-            request.answer(Refusal(why + MAY_HAVE_ARRIVED if sent else why))
+            reason = why + MAY_HAVE_ARRIVED if sent else why
+            request.answer(Refusal(reason, unreachable=unreachable))
 
     def _on_blocked(self, _connection: Opaque, frame: Opaque) -> None:
         self._blocked = " ".join(str(frame.method.reason).split()) or "it gave no reason"

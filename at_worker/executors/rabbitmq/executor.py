@@ -55,7 +55,9 @@ class RabbitMQ:
         refusal = self._publisher.publish(message, min(started + self._timeout, attempt.deadline))
         if refusal is None:
             return Done({"confirmed": True, "ms": round((time.monotonic() - started) * 1000)})
-        return Fail(refusal.reason) if refusal.permanent else Retry(refusal.reason)
+        if refusal.permanent:
+            return Fail(refusal.reason)
+        return Retry(refusal.reason, unreachable=refusal.unreachable)
 
     def reach(self) -> str:
         """Connect and name the broker. Raises ConnectionError."""

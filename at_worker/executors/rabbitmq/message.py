@@ -24,10 +24,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message is not known to be in a queue; `permanent` where the message itself is at fault."""
+    """Why a message is not known to be in a queue.
+
+    `permanent` where the message itself is at fault, `unreachable` where no connection came about.
+    """
 
     reason: str
     permanent: bool = False
+    unreachable: bool = False
 
 
 class Request:

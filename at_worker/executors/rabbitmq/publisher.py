@@ -69,9 +69,9 @@ class Publisher:
         if request.wait(deadline - time.monotonic()):
             return request.refusal
         request.abandoned = True
-        reason = self._connection.trouble(request)
+        refusal = self._connection.trouble(request)
         self._loop.add_callback_threadsafe(partial(self._connection.abandon, request))
-        return Refusal(reason)
+        return refusal
 
     def _turn(self) -> None:
         if self._connection.is_busy:

@@ -9,12 +9,16 @@ import pytest
 import trustme
 
 from at_worker.config import ConfigError
+from at_worker.engine.destinations import FAILURES
 from at_worker.executors.rabbitmq import RabbitMQ
 from at_worker.jsontext import Json
-from at_worker.outcome import Done
+from at_worker.outcome import Done, Retry
+from tests.engine.bench import bench
 from tests.executors.rabbitmq.messages import Drain, reason, run, threads, worker
 from tests.servers.amqp_proxy import Proxy, proxy
+from tests.servers.http import refusing
 from tests.servers.rabbitmq import Broker, External
+from tests.tables import Table
 
 
 def test_a_broker_that_stopped_is_noticed_fast_and_found_again(faulty: Broker | Proxy) -> None:
@@ -47,6 +51,22 @@ def test_messages_that_wait_for_a_broker_that_is_away_share_its_answer(
     assert time.monotonic() - started < 8
 
 
+def test_a_broker_that_cannot_be_reached_costs_its_tasks_no_attempt(table: Table) -> None:
+    with refusing() as port:
+        executor = worker(f"amqp://127.0.0.1:{port}")
+        with bench(table, known={"rabbitmq": executor}, WORKER_CONCURRENCY="8") as engine:
+            payload = {"queue": "q", "data": 1}
+            tried = [table.insert(task_type="rabbitmq", payload=payload) for _ in range(FAILURES)]
+            engine.work()
+            spared = table.insert(task_type="rabbitmq", payload=payload)
+            engine.work()
+        executor.close()
+    assert {table.row(task)["attempts"] for task in tried} == {1}
+    row = table.row(spared)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    assert row["error_message"] == f"postponed: cannot connect to 127.0.0.1:{port}: Connection refused"
+
+
 def test_a_connection_that_breaks_under_a_message_may_pass(broker: Broker | External, queue: str) -> None:
     with proxy(broker.url) as cable:
         executor = worker(cable.url)
@@ -69,9 +89,10 @@ def test_a_frozen_broker_holds_nobody_beyond_the_deadline(faulty: Broker | Proxy
         assert isinstance(run(executor, {"queue": queue, "data": "1"}), Done)
         faulty.freeze()
         started = time.monotonic()
-        why = reason(run(executor, {"queue": queue, "data": "2"}, seconds=0.7))
+        outcome = run(executor, {"queue": queue, "data": "2"}, seconds=0.7)
         assert 0.6 < time.monotonic() - started < 1.2
-        assert "did not confirm" in why
+        assert "did not confirm" in reason(outcome)
+        assert outcome == Retry(reason(outcome))
         faulty.thaw()
         assert isinstance(run(executor, {"queue": queue, "data": "3"}), Done)
     finally:
@@ -98,9 +119,11 @@ def test_a_first_connection_to_a_frozen_broker_ends_at_the_timeout(broker: Broke
         hole.freeze()
         executor = worker(hole.url, RABBITMQ_TIMEOUT="0.5")
         started = time.monotonic()
-        why = reason(run(executor, {"queue": "q", "data": 1}))
+        outcome = run(executor, {"queue": "q", "data": 1})
         assert 0.4 < time.monotonic() - started < 1.0
-        assert why.startswith("no connection to 127.0.0.1:")
+        assert isinstance(outcome, Retry)
+        assert outcome.reason.startswith("no connection to 127.0.0.1:")
+        assert outcome.unreachable
         started = time.monotonic()
         executor.close()
         assert time.monotonic() - started < 0.5
