@@ -17,6 +17,10 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
 SLOW = 1.0
 SLOW_PAUSE = 5.0
+# The last of those that wait gets its turn in so many seconds; meanwhile they keep others from being claimed.
+LONGEST_QUEUE = 0.1
+# About so many of the latest tasks make up the usual time of one.
+LATEST = 8
 # Postponed tasks come back one by one, 500 a second, so that a million of them do not take all claims.
 SPACING = 0.002
 # Threads that one destination may hold for each that is idle beyond the last one: 30 of 32, fewer where
@@ -57,6 +61,7 @@ class _Destination:
     probe: Claim | None = None
     last_return: float = 0.0
     was_slow: bool = False
+    usual: float = LONGEST_QUEUE
     used: float = 0.0
 
     @property
@@ -69,6 +74,16 @@ class _Destination:
 
     def is_slow(self, now: float) -> bool:
         return self.was_slow or self.held(now) >= SLOW
+
+    def may_wait(self, now: float) -> bool:
+        """Whether one more task may wait in memory: as many as run, and more where they are quick."""
+        each = min(self.usual, LONGEST_QUEUE)
+        return not self.is_slow(now) and len(self.waiting) * each < len(self.running) * LONGEST_QUEUE
+
+    def ended(self, seconds: float) -> None:
+        """One of its tasks has run for so long."""
+        self.was_slow = seconds >= SLOW
+        self.usual += (seconds - self.usual) / LATEST
 
     def postpone(self, now: float, earliest: float, why: str) -> Postpone:
         self.last_return = max(self.last_return + SPACING, earliest)
@@ -108,7 +123,7 @@ class Destinations:
                 place.probe = task.claim
                 place.retry_at = now + place.pause
             elif not self._has_room(place, now):
-                if place.is_slow(now) or len(place.waiting) >= len(place.running):
+                if not place.may_wait(now):
                     return place.postpone(now, now + SLOW_PAUSE, _crowded(name, place, now))
                 place.waiting.append(task)
                 self._waiting += 1
@@ -124,7 +139,7 @@ class Destinations:
             if place is None or (began := place.running.pop(claim, None)) is None:
                 return
             self._running -= 1
-            place.was_slow = now - began >= SLOW
+            place.ended(now - began)
             was_broken = place.broken
             if unreachable is None:
                 place.failures, place.pause, place.last_return = 0, 0.0, 0.0

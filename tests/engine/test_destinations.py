@@ -15,6 +15,7 @@ from at_worker.engine.destinations import (
     FIRST_PAUSE,
     FORGOTTEN,
     LONGEST_PAUSE,
+    LONGEST_QUEUE,
     SLOW_PAUSE,
     Destinations,
     Postpone,
@@ -230,11 +231,25 @@ def test_a_destination_that_is_quick_lets_tasks_wait_and_a_slow_one_postpones_th
     assert len(started) == 1
 
 
-def test_no_more_tasks_wait_than_run() -> None:
+def test_no_more_tasks_wait_than_run_while_nobody_knows_how_quick_they_are() -> None:
     destinations = Destinations(32, 2)
     filled(destinations, "one")
     assert destinations.enter(task(), "one", START) is Verdict.WAIT
     assert isinstance(destinations.enter(task(), "one", START), Postpone)
+
+
+def test_of_quick_tasks_as_many_wait_as_get_their_turn_in_a_moment() -> None:
+    destinations = Destinations(32, 2)
+    for _ in range(100):
+        one = task()
+        assert destinations.enter(one, "one", START) is Verdict.START
+        destinations.leave(one.claim, "one", unreachable=None, now=START + 0.01)
+    filled(destinations, "one")
+    verdicts = itertools.takewhile(
+        lambda verdict: verdict is Verdict.WAIT,
+        (destinations.enter(task(), "one", START) for _ in range(100)),
+    )
+    assert len(list(verdicts)) == pytest.approx(2 * LONGEST_QUEUE / 0.01, abs=1)
 
 
 def test_postponed_tasks_come_back_one_after_the_other() -> None:
