@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from at_worker.task import Claim, Task
+from at_worker.task import Task
 
 logger = logging.getLogger(__name__)
 
 RECENT = 0.03
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Running:
-    """A task in its thread; instants are monotonic seconds."""
+    """A task in its thread; instants are monotonic seconds.
+
+    Known by itself, not by its claim: a task that waited for another may begin in a second thread before it
+    has left the first.
+    """
 
     task: Task
     started: float
@@ -47,7 +51,7 @@ class Runner:
         self._lock = threading.Lock()
         self._all_idle = threading.Condition(self._lock)
         self._busy = 0
-        self._running: dict[Claim, Running] = {}
+        self._running: set[Running] = set()
         self._ends: deque[float] = deque()
         self.written_off = 0
         self.freed: Callable[[], None] = lambda: None
@@ -74,7 +78,7 @@ class Runner:
 
     def running(self) -> list[Running]:
         with self._lock:
-            return list(self._running.values())
+            return list(self._running)
 
     def unstarted(self) -> list[Task]:
         """Take back what no thread has begun."""
@@ -96,11 +100,12 @@ class Runner:
                 self.start(task)
         return [task for task in waiting if task.due < before]
 
-    def write_off(self, claim: Claim) -> None:
+    def write_off(self, running: Running) -> None:
         """Give up on the thread of a task that overran its deadline, and put another in its place."""
         with self._lock:
-            if self._running.pop(claim, None) is None:
+            if running not in self._running:
                 return
+            self._running.remove(running)
             self.written_off += 1
             self._busy -= 1
             self._tell_if_idle()
@@ -131,24 +136,25 @@ class Runner:
             started = time.monotonic()
             running = Running(task, started, started + self._timeout)
             with self._lock:
-                self._running[task.claim] = running
+                self._running.add(running)
             ended = True
             try:
                 ended = self._carry_out(running)
             except BaseException:
                 # Nothing may cost the worker a thread, not even MemoryError or SystemExit.
                 logger.exception("Surprise in the thread of task %d", task.id)
-            if not self._leave(task.claim, ended=ended):
+            if not self._leave(running, ended=ended):
                 with self._lock:
                     self.written_off -= 1
                 return
             self.freed()
 
-    def _leave(self, claim: Claim, *, ended: bool) -> bool:
+    def _leave(self, running: Running, *, ended: bool) -> bool:
         """The thread is idle again; False where it was written off meanwhile and another has its place."""
         with self._lock:
-            if self._running.pop(claim, None) is None:
+            if running not in self._running:
                 return False
+            self._running.remove(running)
             self._busy -= 1
             if ended:
                 self._ends.append(time.monotonic())

@@ -56,7 +56,7 @@ class Watchdog:
                 continue
             reason = f"timed out after {self._timeout:g} s, may still be running"
             self._execution.end(running, Retry(reason))
-            self._runner.write_off(running.task.claim)
+            self._runner.write_off(running)
             self._destinations.forget(running.task.claim)
         if self._runner.written_off >= self._runner.concurrency:
             self._give_up(

@@ -80,7 +80,7 @@ def test_a_thread_that_comes_back_late_is_not_held_against_the_worker(table: Tab
             worker.poll()
             gate.wait_until_entered()
             assert worker.runner.written_off == 0
-            worker.runner.write_off(worker.runner.running()[0].task.claim)
+            worker.runner.write_off(worker.runner.running()[0])
             gate.open()
             table.wait_for(lambda: worker.runner.written_off == 0 or None)
     assert not worker.gave_up
