@@ -19,6 +19,13 @@ from tests.tables import Table, dsn_of
 ROLES = ("at_producer", "at_monitor", "at_worker", "at_owner")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of tests/chaos; pytest reads them only here, at the root of all tests."""
+    group = parser.getgroup("chaos")
+    group.addoption("--chaos-seed", type=int, default=secrets.randbelow(10**6), help="repeat the same faults")
+    group.addoption("--chaos-size", type=float, default=1.0, help="how many times longer the experiments are")
+
+
 @pytest.fixture(scope="session")
 def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL for the whole run: AT_TEST_DATABASE_URL, or an embedded one that ends with the run."""

@@ -1,0 +1,28 @@
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.chaos.experiment import Experiment
+from tests.chaos.ledger import RecordingEndpoint
+from tests.tables import Table
+
+TIMEOUT = 120.0
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A larger experiment may take longer."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TIMEOUT * max(1.0, config.getoption("--chaos-size"))))
+
+
+@pytest.fixture
+def experiment(table: Table, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Experiment]:
+    seed = request.config.getoption("--chaos-seed")
+    request.node.add_report_section("setup", "seed", f"repeat it with --chaos-seed={seed}")
+    random = Random(f"{seed} {request.node.name}")  # noqa: S311 - chooses faults, guards no secret
+    with RecordingEndpoint() as receiver:
+        yield Experiment(table, receiver, tmp_path, random, request.config.getoption("--chaos-size"))

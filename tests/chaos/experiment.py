@@ -1,0 +1,112 @@
+"""What a scenario works with: a table under audit, a receiver that keeps the ledger, workers, the verdict."""
+
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+from random import Random
+
+from tests.chaos import audit
+from tests.chaos.faults import Faults
+from tests.chaos.ledger import RecordingEndpoint
+from tests.chaos.verdict import Record, violations
+from tests.processes import PATIENCE, Worker, worker
+from tests.tables import Table
+
+STUCK_TIMEOUT = 5.0  # seconds; the least that a worker accepts
+# The last heartbeat before a freeze may be so old that a fifth of the timeout has passed already.
+LOST_AFTER = 0.8 * STUCK_TIMEOUT
+MOST_TOLD = 20
+
+INSERT = """
+INSERT INTO scheduled_tasks (task_type, payload, retry_delays, execute_at)
+SELECT 'http_callback', jsonb_build_object('url', %(url)s::text, 'data', n), '{0.1 s}',
+       now() + n * %(spread)s / %(count)s * interval '1 s'
+  FROM generate_series(1, %(count)s) n
+RETURNING id
+"""
+
+LEFT = "SELECT count(*) FROM scheduled_tasks WHERE status IN ('pending', 'processing')"
+
+
+class Experiment:
+    """One scenario. `size` multiplies what can be made longer; `random` is the only source of randomness."""
+
+    def __init__(
+        self, table: Table, receiver: RecordingEndpoint, directory: Path, random: Random, size: float
+    ) -> None:
+        audit.install(table)
+        self.table = table
+        self.receiver = receiver
+        self.faults = Faults()
+        self.random = random
+        self.size = size
+        self._directory = directory
+
+    def submit(self, count: int, path: str = "/", spread: float = 0.0) -> list[int]:
+        """Insert callbacks, due now or over the next `spread` seconds; returns their ids."""
+        url = self.receiver.url + path
+        return [row["id"] for row in self.table.sql(INSERT, url=url, count=count, spread=spread)]
+
+    def worker(
+        self, name: str, *options: str, dsn: str | None = None, **settings: str
+    ) -> AbstractContextManager[Worker]:
+        """A worker process with its parent; `dsn` may lead through a proxy."""
+        defaults = {"WORKER_STUCK_TIMEOUT": f"{STUCK_TIMEOUT:g}s", "WORKER_POLLING_INTERVAL": "0.5"}
+        return worker(
+            dsn or self.table.dsn, self._directory, *options, **{**defaults, **settings, "WORKER_ID": name}
+        )
+
+    def kill(self, process: Worker) -> None:
+        """SIGKILL to the worker processes; their parent starts others."""
+        for boot_id, pid in process.processes().items():
+            self.faults.happened("killed", boot_id)
+            _send(pid, signal.SIGKILL)
+
+    @contextmanager
+    def frozen(self, process: Worker) -> Iterator[None]:
+        """The worker processes are stopped (SIGSTOP) during the block; their parent is not."""
+        stopped = process.processes()
+        with ExitStack() as faults:
+            for boot_id, pid in stopped.items():
+                faults.enter_context(self.faults.lasting("frozen", boot_id, LOST_AFTER))
+                _send(pid, signal.SIGSTOP)
+            try:
+                yield
+            finally:
+                for pid in stopped.values():
+                    _send(pid, signal.SIGCONT)
+
+    def wait_until_ended(self) -> None:
+        """Wait for the end of every task; fails where none has ended for a long time."""
+        until, left = time.monotonic() + PATIENCE, self._left()
+        while left:
+            assert time.monotonic() < until, f"{left} tasks do not end"
+            time.sleep(0.05)
+            before, left = left, self._left()
+            if left < before:
+                until = time.monotonic() + PATIENCE
+
+    def verify(self, failing: Collection[int] = ()) -> None:
+        """Compare all records; `failing` are the ids of the tasks that were to end as failed."""
+        record = Record(
+            audit.rows(self.table),
+            audit.changes(self.table),
+            self.receiver.ledger.deliveries(),
+            list(self.faults),
+            failing,
+        )
+        found = violations(record)
+        told = "\n".join(found[:MOST_TOLD])
+        assert not found, f"{len(found)} violations:\n{told}\nfaults: {list(self.faults)[:MOST_TOLD]}"
+
+    def _left(self) -> int:
+        (row,) = self.table.sql(LEFT)
+        return int(row["count"])
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,0 +1,124 @@
+"""The rules: what must be true of rows, changes, deliveries and faults, whatever happened."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from tests.chaos.audit import Change, Row
+from tests.chaos.claims import FINISHED, ClaimLife, TaskLife, lives
+from tests.chaos.faults import Fault
+from tests.chaos.ledger import Delivery
+
+# A thread that had begun when its worker froze may send as soon as that wakes up; nothing else may.
+WAKING = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is known at the end of an experiment; `failing` are the tasks that were to end as failed."""
+
+    rows: Sequence[Row]
+    changes: Sequence[Change]
+    deliveries: Sequence[Delivery]
+    faults: Sequence[Fault] = ()
+    failing: Collection[int] = ()
+
+
+def violations(record: Record) -> list[str]:
+    """What should not have been; empty where every promise was kept."""
+    rows = {row.task: row for row in record.rows}
+    deliveries: defaultdict[int, list[Delivery]] = defaultdict(list)
+    for delivery in record.deliveries:
+        deliveries[delivery.task].append(delivery)
+    found: list[str] = []
+    for task, life in lives(record.changes).items():
+        found += life.illegal
+        row = rows.pop(task, None)
+        if row is None:
+            found.append(f"task {task} is gone")
+            continue
+        case = _Case(row, life, deliveries.pop(task, []), record.faults, task in record.failing)
+        found += (f"task {task} {what}" for what in case.violations())
+    found += (f"task {task} was never inserted" for task in rows)
+    found += (f"task {task} was delivered and is not known" for task in deliveries)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    row: Row
+    life: TaskLife
+    deliveries: list[Delivery]
+    faults: Sequence[Fault]
+    failing: bool
+
+    def violations(self) -> Iterator[str]:
+        yield from self._end()
+        yield from self._attempts()
+        yield from self._claims()
+        yield from self._repetitions()
+        yield from self._overlaps()
+
+    def _end(self) -> Iterator[str]:
+        status = self.row.state.status
+        if status not in FINISHED:
+            yield f"did not end: it is {status}"
+        elif status != ("failed" if self.failing else "completed"):
+            yield f"ended as {status}: {self._last_error()}"
+        last = [d for d in self.deliveries if d.attempt == self.row.state.attempts]
+        if status == "completed" and not any(d.accepted for d in last):
+            yield "is completed, but nobody accepted its last attempt"
+
+    def _attempts(self) -> Iterator[str]:
+        counted = [claim.attempt for claim in self.life.claims if claim.counted]
+        if self.row.state.attempts != len(counted):
+            yield f"has {self.row.state.attempts} attempts, but {len(counted)} were made"
+        for delivery in self.deliveries:
+            if delivery.attempt not in counted:
+                yield f"was delivered in attempt {delivery.attempt}, which was not counted"
+            if delivery.uid != self.row.uid:
+                yield f"was delivered as {delivery.uid}, but it is {self.row.uid}"
+
+    def _claims(self) -> Iterator[str]:
+        """No attempt ends otherwise than its receiver said, unless a fault came between."""
+        for claim in self.life.claims:
+            if not claim.counted or claim.status == "completed" or self._touching(claim):
+                continue
+            answers = [d for d in self.deliveries if d.attempt == claim.attempt]
+            if claim.forced:
+                yield f"was taken from {claim.boot_id}, which no fault had hit: {claim.error}"
+            elif any(d.accepted for d in answers):
+                yield f"was accepted, but attempt {claim.attempt} counts as failed: {claim.error}"
+            elif not answers and not self.failing:
+                yield f"failed before it was delivered, without a fault: {claim.error}"
+
+    def _repetitions(self) -> Iterator[str]:
+        """An attempt is delivered once, and by a worker that owns the task or has just woken up."""
+        seen: set[int] = set()
+        for delivery in self.deliveries:
+            if delivery.attempt in seen:
+                yield f"was delivered twice in attempt {delivery.attempt}"
+            seen.add(delivery.attempt)
+            if (claim := self._claim_of(delivery)) and delivery.start > claim.until:
+                woken = [fault.until + WAKING for fault in self._touching(claim)]
+                if delivery.start > max(woken, default=0.0):
+                    yield f"was started by {claim.boot_id}, which did not own it any more"
+
+    def _overlaps(self) -> Iterator[str]:
+        """Two at a time only where the first worker was not able to know."""
+        for first, second in combinations(sorted(self.deliveries, key=lambda d: d.attempt), 2):
+            if second.start < first.end and first.start < second.end:
+                claim = self._claim_of(first)
+                if claim is None or not self._touching(claim):
+                    yield f"ran twice at one time, in attempts {first.attempt} and {second.attempt}"
+
+    def _claim_of(self, delivery: Delivery) -> ClaimLife | None:
+        of_attempt = (c for c in self.life.claims if c.counted and c.attempt == delivery.attempt)
+        return next(of_attempt, None)
+
+    def _touching(self, claim: ClaimLife) -> list[Fault]:
+        return [fault for fault in self.faults if fault.touches(claim.boot_id, claim.since, claim.until)]
+
+    def _last_error(self) -> str | None:
+        return self.life.claims[-1].error if self.life.claims else None
