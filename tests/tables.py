@@ -42,7 +42,7 @@ class Table:
     def sql(self, query: LiteralString, **parameters: object) -> list[DictRow]:
         """Run a statement and return its rows, if it has any."""
         cursor = self._connection.execute(query, parameters or None)
-        return cursor.fetchall() if cursor.description else []
+        return [] if cursor.description is None else cursor.fetchall()
 
     def run(self, statement: psycopg.sql.Composed) -> None:
         """Run a statement that names what only the test knows."""
@@ -87,7 +87,11 @@ class Table:
 
     def wait(self, task_id: int, status: str) -> DictRow:
         """Wait until a row has this status; for tests with worker processes, which tell nobody."""
-        return self.wait_for(lambda: row if (row := self.row(task_id))["status"] == status else None)
+        return self.wait_for_row(task_id, lambda row: row["status"] == status)
+
+    def wait_for_row(self, task_id: int, holds: Callable[[DictRow], bool]) -> DictRow:
+        """Wait until something holds of a row; returns the row."""
+        return self.wait_for(lambda: row if holds(row := self.row(task_id)) else None)
 
     def wait_for(self, look: Callable[[], Found | None]) -> Found:
         """Wait until `look` returns something true, and return that."""

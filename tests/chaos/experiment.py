@@ -65,6 +65,16 @@ class Experiment:
             self.faults.happened("killed", boot_id)
             _send(pid, signal.SIGKILL)
 
+    def hurt(self, process: Worker, what: str) -> None:
+        """To be called just before what ends the worker processes, however it does."""
+        for boot_id in process.processes():
+            self.faults.happened(what, boot_id)
+
+    def crash(self, process: Worker) -> None:
+        """SIGKILL to the parent and all worker processes, as if the machine was gone."""
+        self.hurt(process, "crashed")
+        process.kill()
+
     @contextmanager
     def frozen(self, process: Worker) -> Iterator[None]:
         """The worker processes are stopped (SIGSTOP) during the block; their parent is not."""

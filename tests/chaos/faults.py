@@ -42,15 +42,18 @@ class Faults:
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._faults)
 
+    def add(self, fault: Fault) -> None:
+        self._faults.append(fault)
+
     def happened(self, what: str, boot_id: str) -> None:
         """To be called just before what kills this worker: from now on others may take what it holds."""
-        self._faults.append(Fault(what, time.time(), boot_id=boot_id))
+        self.add(Fault(what, time.time(), boot_id=boot_id))
 
     @contextmanager
     def lasting(self, what: str, boot_id: str | None = None, patience: float = 0.0) -> Iterator[None]:
         """The block is the time of the fault."""
         place = len(self._faults)
-        self._faults.append(Fault(what, time.time(), boot_id=boot_id, patience=patience))
+        self.add(Fault(what, time.time(), boot_id=boot_id, patience=patience))
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from tests.processes import PATIENCE
 from tests.servers.http import Arrival, Reply
 from tests.worker.endpoint import Endpoint
 
@@ -44,20 +45,35 @@ class Ledger:
 
 
 class RecordingEndpoint(Endpoint):
-    """An endpoint (`/`, `/hold`, `/status/503`, `/fails/2`) that enters what it answers into a ledger."""
+    """An endpoint that enters what it answers into a ledger.
+
+    It knows the paths `/`, `/hold`, `/status/503` and `/fails/2`; with `/turns` the attempts of one number
+    are answered once `answer(number)` was called.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.ledger = Ledger()
+        self._turns = {attempt: threading.Event() for attempt in range(1, 10)}
+
+    def __exit__(self, *arguments: object) -> None:
+        for attempt in self._turns:
+            self.answer(attempt)
+        super().__exit__(*arguments)
+
+    def answer(self, attempt: int) -> None:
+        self._turns[attempt].set()
 
     def take(self, arrival: Arrival) -> Reply:
-        start = time.time()
+        start, attempt = time.time(), int(arrival.value("X-At-Worker-Attempt"))
         reply = super().take(arrival)
+        if arrival.target == "/turns":
+            self._turns[attempt].wait(PATIENCE)
         self.ledger.add(
             Delivery(
                 task=int(arrival.value("X-At-Worker-Task-Id")),
                 uid=arrival.value("Idempotency-Key"),
-                attempt=int(arrival.value("X-At-Worker-Attempt")),
+                attempt=attempt,
                 start=start,
                 end=time.time(),
                 status=reply.status,

@@ -11,27 +11,13 @@ from pathlib import Path
 import pytest
 
 from at_worker.supervisor.slot import pause_after
+from tests.entry_points import offering
 from tests.processes import PATIENCE, Worker, command, worker
 from tests.tables import Table
 from tests.worker.endpoint import Endpoint
 from tests.worker.test_outage import free_port, probe
 
 SHUTDOWN = "Received signal terminated, initiating graceful shutdown..."
-
-
-STUBBORN = """
-import threading
-
-class Stubborn:
-    def parse(self, payload):
-        return payload
-
-    def execute(self, payload, attempt):
-        threading.Event().wait()
-
-    def close(self):
-        pass
-"""
 
 
 def hold(table: Table, endpoint: Endpoint, count: int, **columns: object) -> list[int]:
@@ -265,14 +251,9 @@ def test_a_process_that_is_asked_to_end_makes_room_for_another(
 
 
 def test_a_process_without_a_thread_that_can_be_trusted_is_replaced(table: Table, tmp_path: Path) -> None:
-    (tmp_path / "stubborn.py").write_text(STUBBORN)
-    installed = tmp_path / "stubborn-1.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: stubborn\nVersion: 1\n")
-    (installed / "entry_points.txt").write_text("[at_worker.executors]\nstubborn = stubborn:Stubborn\n")
     task = table.insert("stubborn", retry_delays=[timedelta(hours=1)])
     settings = {"WORKER_TASK_TIMEOUT": "0.2", "WORKER_CONCURRENCY": "1"}
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    path = offering(tmp_path, stubborn="tests.chaos.plugins:NeverReturns")
     with worker(table.dsn, tmp_path, PYTHONPATH=path, **settings) as process:
         process.wait_for_line("ended with exit code 4; another starts at once")
         process.wait_for_line("[Worker w-1] Started", 2)

@@ -1,0 +1,58 @@
+"""Executors that do what none should."""
+
+import os
+import resource
+import signal
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+from at_worker import Attempt
+
+CHUNK = 2**20
+LEFT = 64 * CHUNK
+
+
+class _Unchecked:
+    def parse(self, payload: object) -> object:
+        return payload
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class KillsItsWorker(_Unchecked):
+    """As code does that crashes, or that the kernel kills for its memory."""
+
+    def execute(self, payload: object, attempt: Attempt) -> NoReturn:
+        del payload, attempt
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+class NeverReturns(_Unchecked):
+    """Does not look at its deadline."""
+
+    def execute(self, payload: object, attempt: Attempt) -> NoReturn:
+        del payload, attempt
+        while True:
+            threading.Event().wait()
+
+
+class EatsAllMemory(_Unchecked):
+    """Takes what its process may have, until there is no more for anybody in it."""
+
+    def execute(self, payload: object, attempt: Attempt) -> NoReturn:
+        del payload, attempt
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + LEFT, limits[1]))
+        hoard = []
+        try:
+            while True:
+                hoard.append(bytearray(CHUNK))
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
