@@ -37,6 +37,9 @@ class Parent:
         self.unready: Callable[[], str | None] = lambda: "it is starting"
 
     def __enter__(self) -> Self:
+        # What was said while this process was starting counts before it begins.
+        with suppress(OSError):
+            self._hear(self._line.recv(LARGEST_MESSAGE, socket.MSG_DONTWAIT))
         self._thread.start()
         return self
 
@@ -54,11 +57,14 @@ class Parent:
     def _listen(self) -> None:
         with suppress(OSError):  # the parent died with an answer unread
             while message := self._line.recv(LARGEST_MESSAGE):
-                if message == STOP:
-                    self._stop.end()
-                else:
-                    self._line.send(json.dumps([int(message), self.unready()]).encode())
+                self._hear(message)
         if not self._closing.is_set():
             self._stop.fail(EXIT_OK, "The parent process is gone, initiating graceful shutdown...")
             if not self._closing.wait(self._patience):
                 os._exit(EXIT_ORPHANED)
+
+    def _hear(self, message: bytes) -> None:
+        if message == STOP:
+            self._stop.end()
+        elif message:
+            self._line.send(json.dumps([int(message), self.unready()]).encode())
