@@ -22,8 +22,8 @@ class Loop:
     """Runs turns in a thread of its own.
 
     A turn returns the seconds until the next one, or None to wait until it is woken. A database that is away
-    or a surprise delays the next turn; neither ends the loop. `unusable` hears of what waiting cannot mend.
-    `interrupt` ends a turn that waits for something else than its wake-up.
+    or a surprise delays the next turn; neither ends the loop, only a MemoryError does. `unusable` hears of
+    what waiting cannot mend. `interrupt` ends a turn that waits for something else than its wake-up.
     """
 
     def __init__(
@@ -79,6 +79,8 @@ class Loop:
             self._tell(str(error))
         except Unusable as error:
             self._unusable(error)
+        except MemoryError:
+            raise  # half a turn may have been done; it ends the process
         except Exception:
             logger.exception("Surprise in the %s loop; it goes on", self.name)
         return RETRY_PAUSE * (1 + random.random())  # noqa: S311 - spreads workers, guards no secret

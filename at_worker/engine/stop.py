@@ -60,7 +60,22 @@ class Stop:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Listen to SIGTERM and SIGINT."""
+        """Listen to SIGTERM and SIGINT, and end the process where a thread dies for want of memory."""
+        thread_died, threading.excepthook = threading.excepthook, self._thread_died
+        try:
+            with self._signals():
+                yield
+        finally:
+            threading.excepthook = thread_died
+
+    def _thread_died(self, how: threading.ExceptHookArgs) -> None:
+        # What the thread held is known to nobody any more; another process gives it back.
+        if issubclass(how.exc_type, MemoryError):
+            self.fail(EXIT_NO_THREADS, "Memory ran out and cost a thread, so this process ends")
+        threading.__excepthook__(how)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
         readable, writable = os.pipe()
         os.set_blocking(writable, False)
         listener = threading.Thread(target=self._listen, args=[readable], name="signals", daemon=True)
