@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test check bench lock audit clean
+.PHONY: help demo run test check chaos bench lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,10 @@ check: $(READY) ## linters, types and import layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+SIZE ?= 10
+chaos: $(READY) ## bring every fault about, SIZE times as often as the tests do: make chaos SIZE=50 ARGS="-k kill"
+	$(BIN)/pytest tests/chaos --chaos-size=$(SIZE) $(ARGS)
 
 bench: $(BENCH)/ready ## measure beside the peers, 25 minutes; shorter: make bench ARGS=--quick
 	$(BENCH)/bin/python -m bench $(ARGS)

@@ -24,5 +24,6 @@ def experiment(table: Table, tmp_path: Path, request: pytest.FixtureRequest) -> 
     seed = request.config.getoption("--chaos-seed")
     request.node.add_report_section("setup", "seed", f"repeat it with --chaos-seed={seed}")
     random = Random(f"{seed} {request.node.name}")  # noqa: S311 - chooses faults, guards no secret
+    size = request.config.getoption("--chaos-size")
     with RecordingEndpoint() as receiver:
-        yield Experiment(table, receiver, tmp_path, random, request.config.getoption("--chaos-size"))
+        yield Experiment(table, receiver, tmp_path, random, size)

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -50,14 +50,21 @@ class Experiment:
         url = self.receiver.url + path
         return [row["id"] for row in self.table.sql(INSERT, url=url, count=count, spread=spread)]
 
-    def worker(
-        self, name: str, *options: str, dsn: str | None = None, **settings: str
-    ) -> AbstractContextManager[Worker]:
-        """A worker process with its parent; `dsn` may lead through a proxy."""
-        defaults = {"WORKER_STUCK_TIMEOUT": f"{STUCK_TIMEOUT:g}s", "WORKER_POLLING_INTERVAL": "0.5"}
-        return worker(
-            dsn or self.table.dsn, self._directory, *options, **{**defaults, **settings, "WORKER_ID": name}
-        )
+    @contextmanager
+    def worker(self, name: str, *options: str, dsn: str | None = None, **settings: str) -> Iterator[Worker]:
+        """A worker with its parent; `dsn` may lead through a proxy. Killed at the end if it still runs."""
+        settings = {
+            "WORKER_STUCK_TIMEOUT": f"{STUCK_TIMEOUT:g}s",
+            "WORKER_POLLING_INTERVAL": "0.5",
+            "WORKER_ID": name,
+            **settings,
+        }
+        with worker(dsn or self.table.dsn, self._directory, *options, **settings) as started:
+            try:
+                yield started
+            except BaseException as error:
+                error.add_note(f"The log of {name}:\n{started.log}")
+                raise
 
     def kill(self, process: Worker) -> None:
         """SIGKILL to the worker processes; their parent starts others."""

@@ -4,13 +4,17 @@ import os
 import resource
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from at_worker import Attempt
 
 CHUNK = 2**20
-LEFT = 64 * CHUNK
+LEFT = 16 * CHUNK
+HELD = 0.3  # seconds
+ONE_AT_A_TIME = threading.Lock()
+LIMITS = resource.getrlimit(resource.RLIMIT_AS)
 
 
 class _Unchecked:
@@ -43,15 +47,19 @@ class EatsAllMemory(_Unchecked):
     """Takes what its process may have, until there is no more for anybody in it."""
 
     def execute(self, payload: object, attempt: Attempt) -> NoReturn:
-        del payload, attempt
-        limits = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + LEFT, limits[1]))
+        del payload
         hoard = []
-        try:
-            while True:
-                hoard.append(bytearray(CHUNK))
-        finally:
-            resource.setrlimit(resource.RLIMIT_AS, limits)
+        with ONE_AT_A_TIME:
+            resource.setrlimit(resource.RLIMIT_AS, (_address_space() + LEFT, LIMITS[1]))
+            try:
+                for size in (CHUNK, 1024, 1):
+                    with suppress(MemoryError):
+                        while True:
+                            hoard.append(bytearray(size))
+                attempt.stopping.wait(HELD)
+                raise MemoryError
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, LIMITS)
 
 
 def _address_space() -> int:

@@ -12,6 +12,7 @@ from tests.processes import Worker
 CATCHING_UP = 5.0
 
 HELD = "SELECT FROM scheduled_tasks WHERE status = 'processing' AND locked_by LIKE ANY (%(names)s::text[])"
+GONE = ["frozen.%", "dead/%", "hasty/%"]
 UNSTARTED = """
 SELECT FROM scheduled_tasks WHERE id = %(id)s AND status = 'processing' AND execute_at > clock_timestamp()
 """
@@ -29,15 +30,12 @@ def freeze_before_the_start(experiment: Experiment, process: Worker, freezing: E
                 return task
 
 
-def end_abruptly(experiment: Experiment, process: Worker) -> None:
-    if experiment.random.random() < 0.5:
-        experiment.crash(process)
-    else:
-        experiment.hurt(process, "signalled twice")
-        process.signal(signal.SIGTERM)
-        process.wait_for_line("initiating graceful shutdown...")
-        process.signal(signal.SIGTERM)
-        process.wait()
+def signal_twice(experiment: Experiment, process: Worker) -> None:
+    experiment.hurt(process, "signalled twice")
+    process.signal(signal.SIGTERM)
+    process.wait_for_line("initiating graceful shutdown...")
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
 
 
 def test_a_worker_that_wakes_up_late_changes_nothing_and_starts_nothing(experiment: Experiment) -> None:
@@ -72,17 +70,17 @@ def test_a_worker_that_wakes_up_late_changes_nothing_and_starts_nothing(experime
 def test_what_frozen_and_dead_machines_held_is_done_by_others(experiment: Experiment) -> None:
     with experiment.worker("heir"), experiment.worker("frozen", "--processes", "4") as frozen:
         for _ in range(ceil(experiment.size)):
-            with experiment.worker("dead") as dead:
-                dead.wait_for_line("Started")
+            with experiment.worker("dead") as dead, experiment.worker("hasty") as hasty:
+                dead.wait_for_line("Successfully connected")
+                hasty.wait_for_line("Successfully connected")
                 arrived = len(experiment.receiver.arrivals)
                 experiment.submit(600, spread=3.0)
                 experiment.receiver.wait_for(arrived + experiment.random.randint(50, 500))
                 with experiment.frozen(frozen):
-                    end_abruptly(experiment, dead)
+                    experiment.crash(dead)
+                    signal_twice(experiment, hasty)
                     died = time.monotonic()
-                    experiment.table.wait_for(
-                        lambda: not experiment.table.sql(HELD, names=["frozen.%", "dead/%"])
-                    )
+                    experiment.table.wait_for(lambda: not experiment.table.sql(HELD, names=GONE))
                     assert time.monotonic() - died < STUCK_TIMEOUT + CATCHING_UP
         experiment.wait_until_ended()
     experiment.verify()

@@ -1,6 +1,5 @@
 """Several worker processes on one table."""
 
-import signal
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,44 +61,3 @@ def test_rows_of_every_outcome_run_once_on_one_worker_and_then_on_three(
     assert endpoint.attempts() == expected
     (row,) = table.sql("SELECT count(DISTINCT split_part(locked_by, '/', 1)) FROM scheduled_tasks")
     assert row["count"] == 3
-
-
-def test_a_killed_worker_loses_nothing(table: Table, endpoint: Endpoint, tmp_path: Path) -> None:
-    held = [table.insert("http_callback", {"url": f"{endpoint.url}/hold"}) for _ in range(4)]
-    settings = {"WORKER_POLLING_INTERVAL": "0.2", "WORKER_STUCK_TIMEOUT": "5s"}
-    with worker(table.dsn, tmp_path, WORKER_ID="w-1", **settings) as killed:
-        endpoint.wait_for(len(held))
-        with worker(table.dsn, tmp_path, WORKER_ID="w-2", **settings) as survivor:
-            survivor.wait_for_line("[Cleaner] Restored 0, failed 0, expired 0, deleted 0 tasks")
-            others = [table.insert("http_callback", {"url": f"{endpoint.url}/"}) for _ in range(20)]
-            for task in others:
-                table.wait(task, "completed")
-            assert killed.kill() == -signal.SIGKILL
-            endpoint.release()
-            for task in held:
-                done = table.wait(task, "completed")
-                assert (done["attempts"], done["claim_seq"]) == (2, 2)
-                assert done["locked_by"].startswith("w-2/")
-                survivor.wait_for_line(f"[Cleaner] Restored stuck task {task} (lost: worker w-1/")
-            assert survivor.stop() == 0
-    assert endpoint.attempts() == dict.fromkeys(held, 2) | dict.fromkeys(others, 1)
-
-
-def test_a_worker_that_was_paused_and_wakes_up_late_changes_nothing(
-    table: Table, endpoint: Endpoint, tmp_path: Path
-) -> None:
-    task = table.insert("http_callback", {"url": f"{endpoint.url}/hold"})
-    with worker(table.dsn, tmp_path, WORKER_ID="w-1") as paused:
-        endpoint.wait_for(1)
-        paused.signal_workers(signal.SIGSTOP)
-        endpoint.release()
-        table.age(task, 3600)
-        with worker(table.dsn, tmp_path, WORKER_ID="w-2", WORKER_POLLING_INTERVAL="0.2") as other:
-            done = table.wait(task, "completed")
-            assert other.stop() == 0
-        paused.signal_workers(signal.SIGCONT)
-        paused.wait_for_line(f"Task {task} was changed")
-        assert paused.stop() == 0
-    assert table.row(task) == done
-    assert (done["attempts"], done["claim_seq"]) == (2, 2)
-    assert done["locked_by"].startswith("w-2/")
