@@ -36,7 +36,7 @@ check: $(READY) ## linters, types and import layers
 	$(BIN)/lint-imports --no-logo
 
 SIZE ?= 10
-chaos: $(READY) ## bring every fault about, SIZE times as often as the tests do: make chaos SIZE=50 ARGS="-k kill"
+chaos: $(READY) ## bring faults about, SIZE (10) times as long as the tests do: make chaos SIZE=50 ARGS="-k kill"
 	$(BIN)/pytest tests/chaos --chaos-size=$(SIZE) $(ARGS)
 
 bench: $(BENCH)/ready ## measure beside the peers, 25 minutes; shorter: make bench ARGS=--quick

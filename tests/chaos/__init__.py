@@ -14,7 +14,7 @@ compares three records that know nothing of each other:
         tasks = experiment.submit(100)
         with experiment.worker("w-1") as worker:
             experiment.receiver.wait_for(10)
-            experiment.kill(worker)             # tells `faults` who was killed and when
+            experiment.kill_one(worker)         # tells `faults` who was killed and when
             experiment.wait_until_ended()
         experiment.verify()
 

@@ -66,9 +66,10 @@ class Experiment:
                 error.add_note(f"The log of {name}:\n{started.log}")
                 raise
 
-    def kill(self, process: Worker) -> None:
-        """SIGKILL to the worker processes; their parent starts others."""
-        for boot_id, pid in process.processes().items():
+    def kill_one(self, process: Worker) -> None:
+        """SIGKILL to one of the worker processes, where any runs just now."""
+        if running := sorted(process.processes().items()):
+            boot_id, pid = self.random.choice(running)
             self.faults.happened("killed", boot_id)
             _send(pid, signal.SIGKILL)
 

@@ -3,11 +3,13 @@
 from contextlib import ExitStack
 
 from tests.chaos.experiment import Experiment
-from tests.processes import PATIENCE
 
 TASKS = 1000
-RATE = 500.0  # tasks a second
-EVERY = 300  # at most so many arrivals between two kills
+RATE = 300.0  # tasks a second
+# Arrivals between two kills, about two seconds. A process that dies again within 5 s is started with a pause
+# that grows up to half a minute: more kills would only leave nobody to be killed.
+SELDOM, OFTEN = 900, 300
+LONGEST_PAUSE = 60.0
 
 
 def test_a_storm_of_kills_loses_nothing(experiment: Experiment) -> None:
@@ -20,9 +22,9 @@ def test_a_storm_of_kills_loses_nothing(experiment: Experiment) -> None:
         experiment.submit(count // 10, "/fails/1", spread=spread)
         refused = experiment.submit(count // 10, "/status/410", spread=spread)
         arrived = 0
-        while (arrived := arrived + experiment.random.randint(1, EVERY)) < count:
-            experiment.receiver.wait_for(arrived, PATIENCE)
-            experiment.kill(experiment.random.choice(fleet))
+        while (arrived := arrived + experiment.random.randint(OFTEN, SELDOM)) < count:
+            experiment.receiver.wait_for(arrived, LONGEST_PAUSE)
+            experiment.kill_one(experiment.random.choice(fleet))
         experiment.wait_until_ended()
         assert [process.stop() for process in fleet] == [0, 0]
     experiment.verify(failing=refused)
