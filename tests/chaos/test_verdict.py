@@ -91,6 +91,8 @@ def test_what_may_happen_is_no_violation(fine: Record) -> None:
         (record(life((1.0, State("failed", 0, 0), "", "expired")), []), "ended as failed"),
         (replace(record(ONCE, ONE), failing={1}), "ended as completed"),
         (record(ONCE, [delivered(1, 1.1, 1.9, 500)]), "nobody accepted"),
+        (record(ONCE, [delivered(1, 1.1, 2.1)]), "before its last attempt was accepted"),
+        (record(TWICE, [BOTH[0], delivered(2, 5.1, 6.1)], KILLED), "before its last attempt was accepted"),
         (record(ONCE, [*ONE, replace(ONE[0], task=2)]), "not known"),
         (replace(record(ONCE, ONE), rows=[Row(1, UID, State("completed", 1, 1)), Row(2, UID, NEW)]), "never"),
         (record(TWICE, BOTH), "which no fault had hit"),

@@ -66,9 +66,13 @@ class _Case:
             yield f"did not end: it is {status}"
         elif status != ("failed" if self.failing else "completed"):
             yield f"ended as {status}: {self._last_error()}"
-        last = [d for d in self.deliveries if d.attempt == self.row.state.attempts]
-        if status == "completed" and not any(d.accepted for d in last):
-            yield "is completed, but nobody accepted its last attempt"
+        if status == "completed" and self.life.claims:
+            last = self.life.claims[-1]
+            answers = [d for d in self.deliveries if d.attempt == last.attempt and d.accepted]
+            if not answers:
+                yield "is completed, but nobody accepted its last attempt"
+            elif all(last.until < answer.end for answer in answers):
+                yield f"was completed before its last attempt was accepted, held by {last.boot_id}"
 
     def _attempts(self) -> Iterator[str]:
         counted = [claim.attempt for claim in self.life.claims if claim.counted]
