@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from at_worker.engine.countdown import Countdown
@@ -21,6 +22,10 @@ ANNOUNCE = 1.0
 LOOK_AHEAD = 0.25
 CROWDED_PAUSE = 0.01
 MOST_UNWRITTEN = 1000
+# A claim that got no answer may still be on the way, or wait for a stalled disk or standby to commit: for so
+# many seconds its worker looks for what it brought, as often as this.
+DOUBT = 60.0
+LOOK_AGAIN = 1.0
 
 
 class Announcement(NamedTuple):
@@ -60,7 +65,8 @@ class Poller:
         self._hungry = False
         self._planning = threading.Lock()
         self._planned = 0.0
-        self._reply_lost = False
+        self._doubt_until = 0.0
+        self._look_at = float("inf")
         self._found = 0
         self._announced = 0.0
         self.wake: Callable[[], None] = lambda: None
@@ -115,6 +121,8 @@ class Poller:
     def _turn(self) -> float:
         # Set first: a thread that frees itself between the look at the room and the sleep wakes us.
         self._hungry = True
+        if time.monotonic() >= self._look_at:
+            self._hand_back_unheld()
         startable = min(self._runner.room, self._most_held - self._leases.count)
         room = min(self._batch_size, startable)
         if room <= 0:
@@ -141,32 +149,38 @@ class Poller:
         return self._announce(min(self._interval, max(until_near, 0.0)))
 
     def _claim(self, room: int, ahead: int) -> Batch:
-        self.claiming_since = time.monotonic()
-        try:
-            if self._reply_lost:
-                self._hand_back_unheld()
+        with self._asking():
             self._turns += 1
-            batch = self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
-        except Exception as error:
-            # The statement may have been carried out all the same.
-            self._reply_lost = isinstance(error, Unavailable)
-            self.failure = one_line(error)
-            raise
-        else:
-            self.failure = None
-            return batch
-        finally:
-            self.claiming_since = None
+            return self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
 
     def _hand_back_unheld(self) -> None:
-        ids = self._queue.hand_back_unheld(self._leases.claims())
-        self._reply_lost = False
+        with self._asking():
+            ids = self._queue.hand_back_unheld(self._leases.claims())
+        now = time.monotonic()
+        self._look_at = now + LOOK_AGAIN if now < self._doubt_until else float("inf")
         if ids:
             logger.warning(
                 "[Worker %s] Handed %d tasks back: the reply to their claim was lost",
                 self._worker_id,
                 len(ids),
             )
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        self.claiming_since = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, Unavailable):
+                # The statement may have been carried out all the same, or will be.
+                self._doubt_until = time.monotonic() + DOUBT
+                self._look_at = 0.0
+            self.failure = one_line(error)
+            raise
+        else:
+            self.failure = None
+        finally:
+            self.claiming_since = None
 
     def _announce(self, pause: float) -> float:
         """Say how many tasks were found, at most once a second; returns the pause, cut to the next line."""

@@ -25,6 +25,18 @@ class LostReply:
     happened: threading.Event
 
 
+@dataclass(frozen=True, slots=True)
+class LateRequest:
+    """The first request from now on that holds `request` stays on the way until it is `released`.
+
+    `sent` is set when it is on the way. It arrives even where its client is gone by then.
+    """
+
+    request: bytes
+    sent: threading.Event
+    released: threading.Event
+
+
 @dataclass(eq=False, slots=True)
 class _Link:
     client: socket.socket
@@ -44,6 +56,7 @@ class Proxy:
         self._flows.set()
         self._links: set[_Link] = set()
         self._lose: LostReply | None = None
+        self._late: LateRequest | None = None
         self.start()
 
     @property
@@ -86,6 +99,11 @@ class Proxy:
         self._lose = LostReply(request, reset, threading.Event())
         return self._lose
 
+    def hold_request(self, request: bytes) -> LateRequest:
+        """Keep one request on the way; other connections are as fast as ever."""
+        self._late = LateRequest(request, threading.Event(), threading.Event())
+        return self._late
+
     def serve(self, client: socket.socket) -> None:
         """One connection, to its end."""
         with closing(client), socket.create_connection(self._server_address) as server:
@@ -102,6 +120,10 @@ class Proxy:
             while data := self._receive(link.client):
                 if self._lose and self._lose.request in data:
                     link.loses, self._lose = self._lose, None
+                if self._late and self._late.request in data:
+                    late, self._late = self._late, None
+                    late.sent.set()
+                    late.released.wait()
                 if not link.silent:
                     link.server.sendall(data)
         _shut(link)
