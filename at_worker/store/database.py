@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,7 +15,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from at_worker.config import ConfigError, Settings
 from at_worker.store import errors
 from at_worker.store.connection import Connection
-from at_worker.store.errors import Away, MissingTable
+from at_worker.store.errors import Away, Full, MissingTable, Unavailable
 from at_worker.store.schema import TABLE
 
 _PATIENCE = 3.0
@@ -115,6 +116,7 @@ class Database:
         self._deadline = settings.statement_deadline
         self._observe = observe
         self._reached = False
+        self._reaching = threading.Lock()
         # The pool's own attempts to reconnect are silent and slow down; ours are loops that report.
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
         self._pool = ConnectionPool(
@@ -167,19 +169,34 @@ class Database:
     @contextmanager
     def _lent(self) -> Iterator[Connection]:
         if not self._reached:
-            # A failure tells its reason here and at once; the pool would wait, and would not tell.
-            with self.direct():
-                pass
-            # Those that broke meanwhile would each cost a statement, and half-open ones its whole deadline.
-            self._pool.drain()
+            self._reach()
         try:
             lent = self._pool.getconn()
-        except (PoolClosed, PoolTimeout):
-            raise Away(f"no connection to {self.name} became free") from None
+        except (PoolClosed, PoolTimeout) as error:
+            # Where the server lets in no more, those that are open are no outage: they are shared.
+            shared = isinstance(error, PoolTimeout) and self._pool.get_stats()["pool_size"]
+            raise (Unavailable if shared else Away)(f"no connection to {self.name} became free") from None
         try:
             yield lent
         finally:
             self._pool.putconn(lent)
+
+    def _reach(self) -> None:
+        """One at a time: where connections are scarce, those who ask together keep each other out."""
+        with self._reaching:
+            if self._reached:
+                return
+            # A failure tells its reason here and at once; the pool would wait, and would not tell.
+            try:
+                with self.direct():
+                    pass
+            except Full:
+                if not self._pool.get_stats()["pool_size"]:
+                    raise
+            else:
+                # Those that broke meanwhile would each cost a statement, and half-open ones its deadline.
+                self._pool.drain()
+            self._reached = True
 
     @contextmanager
     def direct(self, dbname: str | None = None) -> Iterator[Session]:

@@ -21,6 +21,7 @@ _UNSOUND = ("0B", "24", "26", "28", "2D", "34", "3B", "3D", "3F", "58", "72", "F
 # Of operator intervention, a statement that overran a timeout or was cancelled by a person.
 _CANCELLED = "57014"
 _READ_ONLY = "session is read-only"
+_FULL = ("too many connections", "too many clients", "connection slots are reserved")
 
 
 class Unavailable(Exception):
@@ -37,6 +38,10 @@ class Refused(Exception):
 
 class Unusable(Exception):
     """Waiting will not help: wrong credentials, or a table that is not ours."""
+
+
+class Full(Away):
+    """The server answers, but lets in no more connections; those that are open are good."""
 
 
 class MissingDatabase(Away):
@@ -57,7 +62,7 @@ def of_login(text: str, server: str, database: str) -> Exception:
         return Unusable(f"{server} refuses the login: {text} (see DB_USER, DATABASE_URL)")
     if _READ_ONLY in text:
         return Away(f"{server}: {text} (a standby, or default_transaction_read_only is on)")
-    return Away(f"{server}: {text}")
+    return (Full if any(sign in text for sign in _FULL) else Away)(f"{server}: {text}")
 
 
 def of_statement(state: str, text: str) -> Exception:
