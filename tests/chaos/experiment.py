@@ -19,6 +19,8 @@ STUCK_TIMEOUT = 5.0  # seconds; the least that a worker accepts
 # The last heartbeat before a freeze may be so old that a fifth of the timeout has passed already.
 LOST_AFTER = 0.8 * STUCK_TIMEOUT
 MOST_TOLD = 20
+# Seconds after the end of a fault within which tasks run again.
+AT_WORK = 10.0
 
 INSERT = """
 INSERT INTO scheduled_tasks (task_type, payload, retry_delays, execute_at)
@@ -106,6 +108,14 @@ class Experiment:
             before, left = left, self._left()
             if left < before:
                 until = time.monotonic() + PATIENCE
+
+    def expect_work(self) -> None:
+        """To be called at the end of a fault: what becomes due now is done soon."""
+        since = time.monotonic()
+        (task,) = self.submit(1)
+        self.table.wait(task, "completed")
+        took = time.monotonic() - since
+        assert took < AT_WORK, f"the workers needed {took:.1f} s to be back at work"
 
     def verify(self, failing: Collection[int] = ()) -> None:
         """Compare all records; `failing` are the ids of the tasks that were to end as failed."""

@@ -1,0 +1,185 @@
+"""A database that is away, that is full, or that ends the sessions of its workers.
+
+None of it is told to `faults`, unless it lasts longer than the stuck timeout of a worker on the other side.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+from psycopg import sql
+
+from tests.chaos.experiment import Experiment
+from tests.processes import PATIENCE, Worker
+from tests.servers.tcp_proxy import database_proxy
+from tests.tables import Table
+
+AWAY = "Failed to connect to database: "
+BACK = "Successfully connected to database"
+REMIND = 30.0
+KILLS = 20
+BETWEEN = 10  # arrivals between two kills
+HANDFUL = 6
+# One to listen, one that all else shares.
+LEAST = 2
+MOST_TOLD = 5
+
+KILL_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name LIKE 'at-worker%'
+"""
+SESSIONS = """
+SELECT state, xact_start FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name LIKE 'at-worker%'
+"""
+
+
+def test_killed_sessions_cost_nothing(experiment: Experiment) -> None:
+    kills = int(KILLS * experiment.size)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(experiment.worker(f"w-{n}")) for n in (1, 2)]
+        for worker in workers:
+            worker.wait_for_line(BACK)
+        for _ in range(kills):
+            experiment.submit(2 * BETWEEN, spread=0.1)
+            experiment.receiver.wait_for(len(experiment.receiver.arrivals) + BETWEEN, PATIENCE)
+            experiment.table.sql(KILL_SESSIONS)
+        experiment.expect_work()
+        experiment.wait_until_ended()
+        assert [worker.stop() for worker in workers] == [0, 0]
+    experiment.verify()
+
+
+def test_while_the_database_is_away_nothing_starts_and_results_are_kept(experiment: Experiment) -> None:
+    reminders = int(experiment.size // 5)
+    with database_proxy(experiment.table.dsn) as (proxy, dsn), experiment.worker("w-1", dsn=dsn) as worker:
+        held = experiment.submit(4, "/hold")
+        experiment.receiver.wait_for(4, PATIENCE)
+        proxy.stop()
+        experiment.submit(20)
+        worker.wait_for_line(AWAY)
+        experiment.receiver.release()
+        for n in range(reminders):
+            _wait_for_reminder(worker, 2 + n)
+        assert len(experiment.receiver.arrivals) == len(held)
+        assert worker.count(AWAY) == 1 + reminders
+        proxy.start()
+        experiment.expect_work()
+        experiment.wait_until_ended()
+        assert (worker.count(AWAY), worker.count(BACK)) == (1 + reminders, 2)
+        assert worker.stop() == 0
+    experiment.verify()
+
+
+def _wait_for_reminder(worker: Worker, times: int) -> None:
+    until = time.monotonic() + REMIND + PATIENCE
+    while worker.count(AWAY) < times:
+        assert time.monotonic() < until, "nothing reminds of the outage"
+        time.sleep(0.1)
+
+
+def test_connections_that_go_half_open_cost_nothing(experiment: Experiment) -> None:
+    with database_proxy(experiment.table.dsn) as (proxy, dsn), experiment.worker("w-1", dsn=dsn) as worker:
+        for _ in range(max(1, int(experiment.size))):
+            experiment.submit(100, spread=0.5)
+            experiment.receiver.wait_for(len(experiment.receiver.arrivals) + 20, PATIENCE)
+            proxy.half_open()
+            experiment.expect_work()
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    experiment.verify()
+
+
+def test_while_tasks_run_no_transaction_is_open_and_connections_are_few(experiment: Experiment) -> None:
+    settings = {"WORKER_CONCURRENCY": "64", "WORKER_BATCH_SIZE": "64"}
+    with experiment.worker("w-1", **settings) as worker:
+        experiment.submit(32, "/hold")
+        experiment.receiver.wait_for(32, PATIENCE)
+        for _ in range(20):
+            sessions = experiment.table.sql(SESSIONS)
+            assert 0 < len(sessions) <= HANDFUL
+            assert not [session for session in sessions if "transaction" in session["state"]]
+        experiment.receiver.release()
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    experiment.verify()
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role that a worker needs no more than, and whose number of connections can be limited."""
+
+    name: str
+    dsn: str
+    table: Table
+
+    def limit(self, connections: int) -> None:
+        self.table.run(
+            sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(
+                sql.Identifier(self.name), sql.Literal(connections)
+            )
+        )
+
+
+@pytest.fixture
+def role(experiment: Experiment) -> Iterator[Role]:
+    name, password = f"at_chaos_{secrets.token_hex(4)}", secrets.token_hex(8)
+    table = experiment.table
+    identifier = sql.Identifier(name)
+    table.run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(identifier, sql.Literal(password)))
+    table.run(sql.SQL("GRANT SELECT, UPDATE, DELETE ON scheduled_tasks TO {}").format(identifier))
+    table.run(sql.SQL("GRANT INSERT ON audit TO {}").format(identifier))
+    yield Role(name, f"postgresql://{name}:{password}@{table.dsn.rpartition('@')[2]}", table)
+    table.run(sql.SQL("DROP OWNED BY {}").format(identifier))
+    table.run(sql.SQL("DROP ROLE {}").format(identifier))
+
+
+@pytest.mark.parametrize("limit", [0, LEAST])
+def test_a_limit_of_connections_slows_down_and_loses_nothing(
+    limit: int, experiment: Experiment, role: Role
+) -> None:
+    with experiment.worker("w-1", dsn=role.dsn) as worker:
+        worker.wait_for_line(BACK)
+        experiment.submit(10)
+        experiment.wait_until_ended()
+        role.limit(limit)
+        experiment.table.sql(KILL_SESSIONS)
+        experiment.submit(200, spread=2.0)
+        worker.wait_for_line(AWAY)
+        if limit:
+            experiment.wait_until_ended()
+        role.limit(-1)
+        experiment.expect_work()
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    assert max(worker.count(AWAY), worker.count(BACK)) < MOST_TOLD
+    experiment.verify()
+
+
+def test_a_database_that_becomes_read_only_is_waited_for(experiment: Experiment) -> None:
+    with experiment.worker("w-1") as worker:
+        experiment.submit(4, "/hold")
+        experiment.receiver.wait_for(4, PATIENCE)
+        _set_for_database(experiment.table, "default_transaction_read_only", "on")
+        experiment.table.sql(KILL_SESSIONS)
+        experiment.table.sql("SET default_transaction_read_only = off")
+        experiment.submit(20)
+        worker.wait_for_line("session is read-only")
+        experiment.receiver.release()
+        _set_for_database(experiment.table, "default_transaction_read_only", "off")
+        experiment.expect_work()
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    experiment.verify()
+
+
+def _set_for_database(table: Table, name: str, value: str) -> None:
+    ((database,),) = (row.values() for row in table.sql("SELECT current_database()"))
+    table.run(
+        sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+            sql.Identifier(database), sql.Identifier(name), sql.Literal(value)
+        )
+    )
