@@ -12,8 +12,16 @@ TIMEOUT = 120.0
 HERE = Path(__file__).parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "patient: waits so long that only `make chaos` runs it")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A larger experiment may take longer."""
+    """A larger experiment may take longer; only a larger one has those that wait for long."""
+    if config.getoption("--chaos-size") <= 1:
+        patient = [item for item in items if item.get_closest_marker("patient")]
+        config.hook.pytest_deselected(items=patient)
+        items[:] = [item for item in items if item not in patient]
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(TIMEOUT * max(1.0, config.getoption("--chaos-size"))))

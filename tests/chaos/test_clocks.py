@@ -2,10 +2,13 @@
 
 import signal
 
+import pytest
+
 from tests.chaos.experiment import STUCK_TIMEOUT, Experiment
 from tests.processes import PATIENCE
 
 
+@pytest.mark.patient
 def test_a_machine_that_sleeps_longer_than_the_stuck_timeout_loses_nothing(experiment: Experiment) -> None:
     """All workers wake together, so none may take what another still holds: no fault is told."""
     with experiment.worker("w-1") as one, experiment.worker("w-2") as two:

@@ -50,6 +50,7 @@ def test_a_lock_on_the_table_is_waited_for(experiment: Experiment) -> None:
     experiment.verify()
 
 
+@pytest.mark.patient
 def test_a_row_that_a_person_has_locked_keeps_no_other_and_is_not_lost(experiment: Experiment) -> None:
     """For longer than the stuck timeout, after which another worker would take it."""
     with (
@@ -72,6 +73,7 @@ def test_a_row_that_a_person_has_locked_keeps_no_other_and_is_not_lost(experimen
     experiment.verify()
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize("isolation", ["read committed", "serializable"])
 def test_transactions_of_people_in_any_order_cost_nothing(experiment: Experiment, isolation: str) -> None:
     ((database,),) = (row.values() for row in experiment.table.sql("SELECT current_database()"))
