@@ -1,5 +1,6 @@
 """The composition root: builds a worker from its settings; the nesting of the `with` is its life cycle."""
 
+import gc
 import logging
 import socket
 import time
@@ -57,8 +58,16 @@ def run(settings: Settings, boot_id: str, line: socket.socket) -> int:
 def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iterator[None]:
     """A worker at work. What is entered last ends first: claims, then tasks, then what those need."""
     outage = Outage()
-    database = Database(settings, outage.observe)
-    queue = Queue(database, f"{settings.worker_id}/{boot_id}", settings.task_types, settings.polling_interval)
+    # The pool hands its connections out in turns, and each plans a statement when it first meets it.
+    claims = Database(settings, outage.observe, connections=1)
+    database = Database(settings, outage.observe, connections=4)
+    queue = Queue(
+        database,
+        f"{settings.worker_id}/{boot_id}",
+        settings.task_types,
+        settings.polling_interval,
+        claims=claims,
+    )
     recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
     leases = Leases()
 
@@ -112,8 +121,12 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
         runner.freed = poller.thread_freed
         parent.unready = lambda: _unready(outage, poller)
         _announce(settings)
+        # A full collection would walk through all of this, for tens of milliseconds in which nothing starts.
+        gc.collect()
+        gc.freeze()
         with (
             _open(database),
+            _open(claims),
             running(
                 settling,
                 Loop("heartbeat", heartbeat.turn, stop.unusable),
