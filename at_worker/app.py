@@ -1,5 +1,7 @@
 """The composition root: builds a worker from its settings; the nesting of the `with` is its life cycle."""
 
+# Resolving a host name needs this codec; if it cannot be imported then, for want of memory, it stays unknown.
+import encodings.idna  # noqa: F401 - the import is all
 import gc
 import logging
 import socket
