@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from at_worker.engine.stop import thread
 from at_worker.store.errors import Away, Refused, Unavailable, Unusable
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Loop:
         self._wake = threading.Event()
         self._stopping = False
         self._told = ("", float("-inf"))
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = thread(name, self._run)
 
     def wake(self) -> None:
         """Do the next turn now."""

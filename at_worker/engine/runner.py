@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from at_worker.engine.stop import thread
 from at_worker.task import Task
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class Runner:
             self._inbox.put(None)
 
     def _spawn(self) -> None:
-        threading.Thread(target=self._serve, name="runner", daemon=True).start()
+        thread("runner", self._serve).start()
 
     def _serve(self) -> None:
         while (task := self._inbox.get()) is not None:

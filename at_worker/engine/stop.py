@@ -60,22 +60,7 @@ class Stop:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Listen to SIGTERM and SIGINT, and end the process where a thread dies for want of memory."""
-        thread_died, threading.excepthook = threading.excepthook, self._thread_died
-        try:
-            with self._signals():
-                yield
-        finally:
-            threading.excepthook = thread_died
-
-    def _thread_died(self, how: threading.ExceptHookArgs) -> None:
-        # What the thread held is known to nobody any more; another process gives it back.
-        if issubclass(how.exc_type, MemoryError):
-            self.fail(EXIT_NO_THREADS, "Memory ran out and cost a thread, so this process ends")
-        threading.__excepthook__(how)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
+        """Listen to SIGTERM and SIGINT."""
         readable, writable = os.pipe()
         os.set_blocking(writable, False)
         listener = threading.Thread(target=self._listen, args=[readable], name="signals", daemon=True)
@@ -104,3 +89,18 @@ class Stop:
                 os._exit(128 + heard[0])
             self._signal_name = _SIGNALS[signal.Signals(heard[0])]
             self._ended.set()
+
+
+def thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    """A thread whose death for want of memory ends the process at once.
+
+    What it held is known to nobody any more; the parent gives it back. Nothing gentler is sure to work then.
+    """
+
+    def run() -> None:
+        try:
+            target()
+        except MemoryError:
+            os._exit(EXIT_NO_THREADS)
+
+    return threading.Thread(target=run, name=name, daemon=True)
