@@ -13,6 +13,7 @@ WORKERS = 3
 results = st.sampled_from([None, 1, 2])
 endings = st.one_of(
     st.builds(Done, results),
+    st.builds(Retry, st.just("it broke"), st.none(), results),
     st.builds(Retry, st.just("it broke"), st.sampled_from([None, 3 * HOUR]), results),
     st.builds(Fail, st.just("it cannot be"), results),
     st.just(NotStarted()),
@@ -42,7 +43,7 @@ found = st.builds(
     error_message=st.sampled_from([None, "it broke", "lost: long ago"]),
     result=results,
 )
-by_hand = st.sampled_from([Status.PENDING, Status.PENDING, Status.CANCELLED, Status.COMPLETED])
+by_hand = st.sampled_from([*[Status.PENDING] * 4, Status.CANCELLED, Status.COMPLETED])
 indices = st.integers(0, 7)
 workers = st.integers(0, WORKERS - 1)
 
@@ -77,15 +78,15 @@ KINDS = {
             "reply_lost": st.booleans(),
         },
     ),
-    "time_passes": Kind(3, {"hours": st.sampled_from([1, 1, 2, 3])}),
+    "time_passes": Kind(4, {"hours": st.sampled_from([1, 1, 2, 3])}),
     "insert": Kind(3, {"given": asked | found}),
-    "beat": Kind(2, {"worker": workers}),
+    "beat": Kind(3, {"worker": workers}),
     "hand_back_what_is_not_held": Kind(2, {"worker": workers}),
     "kill": Kind(1, {"worker": workers}),
-    "declare_dead": Kind(1, {"holder": indices}),
+    "declare_dead": Kind(2, {"holder": indices}),
     "cleaner_looks": Kind(2, {"worker": workers}),
     "cleaner_gives_back": Kind(2, {}),
-    "cleaner_expires": Kind(1, {"worker": workers}),
+    "cleaner_expires": Kind(2, {"worker": workers}),
     "cleaner_deletes": Kind(1, {"worker": workers}),
     "reschedule": Kind(2, {"row": indices, "hours": st.integers(0, 2)}),
     "set_status": Kind(
@@ -95,7 +96,7 @@ KINDS = {
             "status": by_hand,
         },
     ),
-    "delete": Kind(1, {"row": indices}),
+    "delete": Kind(2, {"row": indices}),
     "begin_and_set_status": Kind(
         1, {"row": indices, "status": st.sampled_from([Status.CANCELLED, Status.PENDING])}
     ),
