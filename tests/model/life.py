@@ -55,7 +55,14 @@ class TooLate:
     """The worker met `expires_at` between the claim and the start."""
 
 
-Ending: TypeAlias = Done | Retry | Fail | NotStarted | TooLate
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Flow control lets the task come back later, without an attempt."""
+
+    wait: Hour
+
+
+Ending: TypeAlias = Done | Retry | Fail | NotStarted | TooLate | Postponed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,17 @@ def is_old(row: Row, now: Hour) -> bool:
     return row.status in {Status.COMPLETED, Status.CANCELLED} and now - row.updated_at >= RETENTION
 
 
-def is_live(claim: Claim, row: Row | None) -> bool:
-    """The fence: only the last claim of a row that is still processing may change it."""
-    return row is not None and row.status is Status.PROCESSING and row.claim_seq == claim.seq
+def is_live(claim: Claim, holder: str, row: Row | None) -> bool:
+    """The fence: only the last claim of a row that is still processing may change it.
+
+    The holder counts too: a database that forgets a claim gives its number out again.
+    """
+    return (
+        row is not None
+        and row.status is Status.PROCESSING
+        and row.claim_seq == claim.seq
+        and row.locked_by == holder
+    )
 
 
 def goes_first(row: Row, other: Row, now: Hour) -> bool:
@@ -139,9 +154,11 @@ def ended(row: Row, now: Hour, ending: Ending, ran: Ran) -> Row:
             )
         case Fail(reason, result):
             return replace(_attempted(row, now, ran, reason, result), status=Status.FAILED)
-        case Retry(reason, after, result):
+        case Retry(reason, after, result, _):
             wait = max(_backoff(row), round((after or 0) / HOUR))
             return _again(_attempted(row, now, ran, reason, result), now, wait)
+        case Postponed(wait):
+            return _later(replace(row, error_message="postponed: full", updated_at=now), now + wait)
         case NotStarted():
             return replace(row, status=Status.PENDING, updated_at=now)
         case TooLate():
@@ -153,6 +170,11 @@ def ended(row: Row, now: Hour, ending: Ending, ran: Ran) -> Row:
 
 
 # What others make of it when its holder is dead, or seems to be.
+
+
+def forgotten(row: Row, now: Hour) -> Row:
+    """The commit of its claim is lost with the database that took it: a standby goes on."""
+    return replace(row, status=Status.PENDING, claim_seq=row.claim_seq - 1, updated_at=now)
 
 
 def lost(row: Row, now: Hour, reason: str) -> Row:
@@ -207,10 +229,14 @@ def _attempted(row: Row, now: Hour, ran: Ran, error: str | None, result: Json) -
 
 
 def _again(row: Row, now: Hour, wait: Hour) -> Row:
-    """Another attempt after `wait`, if there is one left and it would not come too late."""
+    """Another attempt after `wait`, if there is one left."""
     if row.attempts >= row.max_attempts:
         return replace(row, status=Status.FAILED)
-    execute_at = now + wait
+    return _later(row, now + wait)
+
+
+def _later(row: Row, execute_at: Hour) -> Row:
+    """Due then, if that is not too late."""
     if row.expires_at is not None and execute_at >= row.expires_at:
         return replace(row, status=Status.FAILED, error_message=f"expired: {row.error_message}")
     return replace(

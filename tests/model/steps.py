@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from at_worker.outcome import Done, Fail, Retry, Status
-from tests.model.life import HOUR, NotStarted, Ran, Row, TooLate
+from tests.model.life import HOUR, NotStarted, Postponed, Ran, Row, TooLate
 
 WORKERS = 3
 
@@ -17,6 +17,7 @@ endings = st.one_of(
     st.builds(Retry, st.just("it broke"), st.sampled_from([None, 3 * HOUR]), results),
     st.builds(Fail, st.just("it cannot be"), results),
     st.just(NotStarted()),
+    st.just(Postponed(1)),
     st.just(TooLate()),
 )
 # How many hours an attempt ran, and since when its end is known and not written.
@@ -84,6 +85,7 @@ KINDS = {
     "hand_back_what_is_not_held": Kind(2, {"worker": workers}),
     "kill": Kind(1, {"worker": workers}),
     "declare_dead": Kind(2, {"holder": indices}),
+    "forget_claim": Kind(1, {"row": indices}),
     "cleaner_looks": Kind(2, {"worker": workers}),
     "cleaner_gives_back": Kind(2, {}),
     "cleaner_expires": Kind(2, {"worker": workers}),

@@ -24,14 +24,14 @@ from hypothesis.stateful import (
 from psycopg.rows import DictRow
 
 from at_worker.engine.cleaner import BATCH, FIRST, give_back
-from at_worker.outcome import Run, Settlement, Status, expire, hand_back, resolve
+from at_worker.outcome import Run, Settlement, Status, expire, hand_back, postpone, resolve
 from at_worker.store.database import Database, Session
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery, Stuck
 from at_worker.store.settling import Leftover
 from at_worker.task import Claim, Task
 from tests.model import life, rows, steps
-from tests.model.life import HOUR, Ending, Hour, NotStarted, Ran, Row, TooLate
+from tests.model.life import HOUR, Ending, Hour, NotStarted, Postponed, Ran, Row, TooLate
 from tests.model.steps import Step
 from tests.tables import Table
 
@@ -45,6 +45,10 @@ TYPES: tuple[list[str] | None, ...] = (None, None, ["a"])
 
 RESCHEDULE = "UPDATE scheduled_tasks SET execute_at = now() + %(hours)s * interval '1 hour' WHERE id = %(id)s"
 SET_STATUS = "UPDATE scheduled_tasks SET status = %(status)s WHERE id = %(id)s"
+FORGET_CLAIM = """
+UPDATE scheduled_tasks SET status = 'pending', claim_seq = claim_seq - 1, updated_at = now()
+ WHERE id = %(id)s
+"""
 DELETE = "DELETE FROM scheduled_tasks WHERE id = %(id)s"
 
 
@@ -74,7 +78,7 @@ class Life(RuleBasedStateMachine):
         self.by_hand: set[int] = set()
         self.seen: dict[int, DictRow] = {}
         self.locked: set[int] = set()
-        self.claims: set[Claim] = set()
+        self.claims: set[tuple[Claim, str]] = set()
         self.holders: list[str] = []
         self.workers = [self._start(types) for types in TYPES]
         self.uncommitted: Row | None = None
@@ -109,6 +113,7 @@ class Life(RuleBasedStateMachine):
             "beat": held,
             "hand_back_what_is_not_held": Status.PROCESSING in statuses,
             "declare_dead": Status.PROCESSING in statuses,
+            "forget_claim": self._free(_is_claimed),
             "cleaner_looks": self.stuck is None and Status.PROCESSING in statuses,
             "cleaner_expires": Status.PENDING in statuses,
             "cleaner_deletes": statuses & life.FINISHED,
@@ -163,13 +168,14 @@ class Life(RuleBasedStateMachine):
         for row in taken:
             self._write(life.claimed(row, self.now, by.queue.holder))
         for task in batch.tasks:
-            assert task.claim not in self.claims
-            assert life.is_live(task.claim, self.rows[task.id])
+            assert (task.claim, by.queue.holder) not in self.claims
+            assert life.is_live(task.claim, by.queue.holder, self.rows[task.id])
             assert task.attempt == self.rows[task.id].attempts + 1
         assert all(self.rows[task_id].status is Status.FAILED for task_id in batch.expired)
-        self.claims |= {task.claim for task in batch.tasks}
+        given = {task.claim for task in batch.tasks}
+        self.claims |= {(claim, by.queue.holder) for claim in given}
         if not reply_lost:
-            by.hands += batch.tasks
+            by.hands = [task for task in by.hands if task.claim not in given] + list(batch.tasks)
 
     def hand_back_what_is_not_held(self, worker: int) -> None:
         by = self.workers[worker]
@@ -178,9 +184,9 @@ class Life(RuleBasedStateMachine):
             for row in self._free()
             if row.status is Status.PROCESSING
             and row.locked_by == by.queue.holder
-            and not any(life.is_live(task.claim, row) for task in by.hands if task.id == row.id)
+            and Claim(row.id, row.claim_seq) not in {task.claim for task in by.hands}
         ]
-        handed_back = by.queue.hand_back_unheld(task.id for task in by.hands)
+        handed_back = by.queue.hand_back_unheld([task.claim for task in by.hands])
         assert set(handed_back) == {row.id for row in unheld}
         for row in unheld:
             self._write(life.ended(row, self.now, NotStarted(), Ran(0, 0)))
@@ -189,7 +195,7 @@ class Life(RuleBasedStateMachine):
         by = self._holder(worker)
         batch = {by.hands[nth % len(by.hands)]: ending for nth, ending in ends}
         leftover = by.queue.settle([_settlement(task, ending, ran) for task, ending in batch.items()])
-        written = self._check(leftover, [task.claim for task in batch])
+        written = self._check(by, leftover, [task.claim for task in batch])
         for task, ending in batch.items():
             if task.claim in written:
                 then = Ran(self.now + ran.started, self.now + ran.ended)
@@ -200,11 +206,18 @@ class Life(RuleBasedStateMachine):
     def beat(self, worker: int) -> None:
         by = self._holder(worker)
         claims = [task.claim for task in by.hands]
-        for claim in self._check(by.queue.beat(claims), claims):
+        for claim in self._check(by, by.queue.beat(claims), claims):
             self._write(life.beaten(self.rows[claim.id], self.now))
 
     def kill(self, worker: int) -> None:
         self.workers[worker] = self._start(TYPES[worker])
+
+    def forget_claim(self, row: int) -> None:
+        claimed = self._free(_is_claimed)
+        chosen = claimed[row % len(claimed)]
+        self.table.sql(FORGET_CLAIM, id=chosen.id)
+        self.claims.discard((Claim(chosen.id, chosen.claim_seq), str(chosen.locked_by)))
+        self._write(life.forgotten(chosen, self.now))
 
     # Who looks after the dead.
 
@@ -307,15 +320,6 @@ class Life(RuleBasedStateMachine):
             (row["completed_at"] is None) == (row["status"] != "completed") for row in self.seen.values()
         )
 
-    @invariant()
-    def a_live_claim_is_in_the_hands_of_its_holder_alone(self) -> None:
-        for worker in self.workers:
-            for task in worker.hands:
-                row = self.rows.get(task.id)
-                assert (
-                    row is None or not life.is_live(task.claim, row) or row.locked_by == worker.queue.holder
-                )
-
     def _start(self, types: list[str] | None) -> Worker:
         self.holders.append(f"w/boot-{len(self.holders)}")
         # Rows age unannounced, so every claim surveys all lanes.
@@ -346,9 +350,9 @@ class Life(RuleBasedStateMachine):
         self.rows[row.id] = row
         self.by_hand.add(row.id)
 
-    def _check(self, leftover: Leftover, claims: Iterable[Claim]) -> list[Claim]:
+    def _check(self, by: Worker, leftover: Leftover, claims: Iterable[Claim]) -> list[Claim]:
         """Check what a statement says of the claims that it did not touch, and return the others."""
-        live = [claim for claim in claims if life.is_live(claim, self.rows.get(claim.id))]
+        live = [claim for claim in claims if life.is_live(claim, by.queue.holder, self.rows.get(claim.id))]
         assert leftover.lost == frozenset(claims) - frozenset(live)
         assert leftover.locked == {claim for claim in live if claim.id in self.locked}
         return [claim for claim in live if claim.id not in self.locked]
@@ -364,12 +368,18 @@ def _has_no_key(row: Row) -> bool:
     return row.dedupe_key is None
 
 
+def _is_claimed(row: Row) -> bool:
+    return row.status is Status.PROCESSING and row.claim_seq > 0
+
+
 def _settlement(task: Task, ending: Ending, ran: Ran) -> Settlement:
     match ending:
         case NotStarted():
             return hand_back(task)
         case TooLate():
             return expire(task)
+        case Postponed(wait):
+            return postpone(task, wait * HOUR, "full", now=time.monotonic())
         case _:
             now = time.monotonic()
             run = Run(now + ran.started * HOUR, now + ran.ended * HOUR)
