@@ -85,7 +85,7 @@ KINDS = {
     "hand_back_what_is_not_held": Kind(2, {"worker": workers}),
     "kill": Kind(1, {"worker": workers}),
     "declare_dead": Kind(2, {"holder": indices}),
-    "forget_claim": Kind(1, {"row": indices}),
+    "forget_claim": Kind(2, {"row": indices}),
     "cleaner_looks": Kind(2, {"worker": workers}),
     "cleaner_gives_back": Kind(2, {}),
     "cleaner_expires": Kind(2, {"worker": workers}),

@@ -38,7 +38,7 @@ from tests.tables import Table
 AT_MODEL_STEPS = os.environ.get("AT_MODEL_STEPS")
 STEPS_PER_EXAMPLE = 50
 EXAMPLES = int(AT_MODEL_STEPS or 5000) // STEPS_PER_EXAMPLE
-MOST_ROWS = 4
+MOST_ROWS = 3
 LOOK_AHEAD: Hour = 1
 DELAYS = [rows.delay(hours).total_seconds() for hours in life.RETRY_DELAYS]
 TYPES: tuple[list[str] | None, ...] = (None, None, ["a"])
