@@ -38,8 +38,8 @@ found = st.builds(
         row, status=status, completed_at=-1 if status is Status.COMPLETED else None, **columns
     ),
     asked,
-    st.sampled_from([Status.PROCESSING, Status.FAILED, *Status]),
-    updated_at=st.integers(-4, 0),
+    st.sampled_from([*[Status.PROCESSING] * 4, Status.FAILED, *Status]),
+    updated_at=st.sampled_from([-3, -2, -4, 0]),
     attempts=st.integers(0, 2),
     error_message=st.sampled_from([None, "it broke", "lost: long ago"]),
     result=results,
@@ -86,8 +86,8 @@ KINDS = {
     "kill": Kind(1, {"worker": workers}),
     "declare_dead": Kind(2, {"holder": indices}),
     "forget_claim": Kind(2, {"row": indices}),
-    "cleaner_looks": Kind(2, {"worker": workers}),
-    "cleaner_gives_back": Kind(2, {}),
+    "cleaner_looks": Kind(3, {"worker": workers}),
+    "cleaner_gives_back": Kind(4, {}),
     "cleaner_expires": Kind(2, {"worker": workers}),
     "cleaner_deletes": Kind(1, {"worker": workers}),
     "reschedule": Kind(2, {"row": indices, "hours": st.integers(0, 2)}),
@@ -100,7 +100,7 @@ KINDS = {
     ),
     "delete": Kind(2, {"row": indices}),
     "begin_and_set_status": Kind(
-        1, {"row": indices, "status": st.sampled_from([Status.CANCELLED, Status.PENDING])}
+        2, {"row": indices, "status": st.sampled_from([Status.CANCELLED, Status.PENDING])}
     ),
     "end_transaction": Kind(2, {"commit": st.booleans()}),
 }
