@@ -60,16 +60,8 @@ def run(settings: Settings, boot_id: str, line: socket.socket) -> int:
 def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iterator[None]:
     """A worker at work. What is entered last ends first: claims, then tasks, then what those need."""
     outage = Outage()
-    # The pool hands its connections out in turns, and each plans a statement when it first meets it.
-    claims = Database(settings, outage.observe, connections=1)
-    database = Database(settings, outage.observe, connections=4)
-    queue = Queue(
-        database,
-        f"{settings.worker_id}/{boot_id}",
-        settings.task_types,
-        settings.polling_interval,
-        claims=claims,
-    )
+    database = Database(settings, outage.observe)
+    queue = Queue(database, f"{settings.worker_id}/{boot_id}", settings.task_types, settings.polling_interval)
     recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
     leases = Leases()
 
@@ -128,7 +120,6 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
         gc.freeze()
         with (
             _open(database),
-            _open(claims),
             running(
                 settling,
                 Loop("heartbeat", heartbeat.turn, stop.unusable),

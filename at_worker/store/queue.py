@@ -77,24 +77,13 @@ HAND_BACK_UNHELD = Choosing.of(
 
 
 class Queue:
-    """The statements of one worker; `types` of None means every type.
-
-    With `claims`, claiming has connections of its own: a claim never waits until another connection has
-    planned it.
-    """
+    """The statements of one worker; `types` of None means every type."""
 
     def __init__(
-        self,
-        database: Database,
-        holder: str,
-        types: Sequence[str] | None,
-        survey_interval: float = 5.0,
-        *,
-        claims: Database | None = None,
+        self, database: Database, holder: str, types: Sequence[str] | None, survey_interval: float = 5.0
     ) -> None:
         self._database = database
-        self._claiming = claims or database
-        self._claims = Quarantine(self._claiming, "claim")
+        self._claims = Quarantine(database, "claim")
         self._hand_backs = Quarantine(database, "hand-back")
         self._lanes = Lanes(survey_interval)
         self.holder = holder
@@ -140,7 +129,7 @@ class Queue:
         )
 
     def _look_at_clock(self) -> None:
-        with self._claiming.session() as session:
+        with self._database.session() as session:
             ((database_time,),) = session.rows(CLOCK)
             self._clock.observe(database_time, time.monotonic())
 
