@@ -152,7 +152,7 @@ def _deliveries(run: Run) -> Iterator[Target]:
         "RabbitMQ, tuned: times one blocking connection",
         _of(run, "messages", TUNED, BARE_PIKA, "rate"),
         5.0,
-        "pika's Python code, and the broker, which shares the cores",
+        "a thread woken for each confirm, and the broker and PostgreSQL on the same cores",
         ceiling=False,
     )
 
