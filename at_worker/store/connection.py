@@ -97,24 +97,33 @@ class Connection(psycopg.Connection[TupleRow]):
     def table_schema(self) -> str:
         """The schema of the table, found through the search path once. Raises MissingTable or Unusable."""
         if self._schema is None:
-            ((table, backend, float_digits),) = self.execute(_FIND, [TABLE]).fetchall()
-            if table is None:
-                raise MissingTable(f"there is no table {TABLE}; at-worker init-db creates it")
-            is_direct = backend == self.info.backend_pid
-            if is_direct:
-                self._prepare_session()
-            elif int(float_digits) < 0:
-                raise Unusable(
-                    f"extra_float_digits is {float_digits} for this role, which rounds times, and behind a"
-                    " pooler a worker cannot set it; ALTER ROLE ... RESET extra_float_digits"
-                )
-            found = self.execute(_COLUMNS, [table]).fetchall()
-            if problem := complaint({name: kind for _, name, kind in found}):
-                raise Unusable(problem)
-            self._schema = str(found[0][0])
-            if is_direct:
-                self._open_path(self._schema)
+            try:
+                self._schema = self._find()
+            except BaseException:
+                # A session that is half prepared would not find the table again.
+                self.close()
+                raise
         return self._schema
+
+    def _find(self) -> str:
+        ((table, backend, float_digits),) = self.execute(_FIND, [TABLE]).fetchall()
+        if table is None:
+            raise MissingTable(f"there is no table {TABLE}; at-worker init-db creates it")
+        is_direct = backend == self.info.backend_pid
+        if is_direct:
+            self._prepare_session()
+        elif int(float_digits) < 0:
+            raise Unusable(
+                f"extra_float_digits is {float_digits} for this role, which rounds times, and behind a"
+                " pooler a worker cannot set it; ALTER ROLE ... RESET extra_float_digits"
+            )
+        found = self.execute(_COLUMNS, [table]).fetchall()
+        if problem := complaint({name: kind for _, name, kind in found}):
+            raise Unusable(problem)
+        schema = str(found[0][0])
+        if is_direct:
+            self._open_path(schema)
+        return schema
 
     def _open_path(self, schema: str) -> None:
         """Let the users' own triggers find what lies beside the table."""
