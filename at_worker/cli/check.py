@@ -32,9 +32,9 @@ def check() -> None:
     nothing is changed. The exit code is 1 where something is wrong.
     """
     # The other commands, and so the parent of the workers, do without the libraries of the executors.
-    from at_worker.executors.email import Email  # noqa: PLC0415 - see above
-    from at_worker.executors.rabbitmq import RabbitMQ  # noqa: PLC0415 - see above
-    from at_worker.executors.registry import executors  # noqa: PLC0415 - see above
+    from at_worker.executors.email import Email  # noqa: PLC0415 - others do without it
+    from at_worker.executors.rabbitmq import RabbitMQ  # noqa: PLC0415 - others do without it
+    from at_worker.executors.registry import executors  # noqa: PLC0415 - others do without it
 
     servers: dict[str, type[RabbitMQ | Email]] = {"RABBITMQ_URL": RabbitMQ, "SMTP_HOST": Email}
     given = settings()

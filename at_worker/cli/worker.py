@@ -18,7 +18,7 @@ from at_worker.engine.stop import EXIT_SETTINGS
 def worker(boot_id: str) -> None:
     """Run one worker under the parent process at the other end of standard input."""
     # The executors come with it, which the parent and the other commands do without.
-    from at_worker import app  # noqa: PLC0415 - see above
+    from at_worker import app  # noqa: PLC0415 - others do without it
 
     line = _line()
     try:

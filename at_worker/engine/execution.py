@@ -116,26 +116,32 @@ class Execution:
                 f"unknown task_type {task.type!r}; this worker knows {', '.join(sorted(self._executors))}"
             )
         try:
-            payload = executor.parse(parse_payload(task.payload))
-            locate = self._destination[task.type]
-            destination = None if locate is None else locate(payload)
-            if destination is None:
-                outcome: object = executor.execute(payload, self._attempt(running))
-            else:
-                verdict = self._destinations.enter(task, destination, running.started)
-                if verdict is not Verdict.START:
-                    return verdict
-                outcome = self._visit(destination, executor, payload, running)
-        except (InvalidPayload, MissingSetting) as error:
-            return Fail(str(error)) if isinstance(error, InvalidPayload) else Retry(str(error))
+            outcome = self._attempted(running, executor)
+        except InvalidPayload as error:
+            return Fail(str(error))
+        except MissingSetting as error:
+            return Retry(str(error))
         except BaseException as error:  # sys.exit() in a plug-in must not cost the task or the thread
             logger.exception("[Executor] Surprise in task %d", task.id, extra=self._fields(task))
             return Retry(one_line(error))
-        if isinstance(outcome, Outcome) and _is_usable(outcome):
+        if isinstance(outcome, Postpone | Verdict) or (isinstance(outcome, Outcome) and _is_usable(outcome)):
             return outcome
         return Retry(
             f"the executor of {task.type} returned {type(outcome).__name__}, not Done, Retry or Fail"
         )
+
+    def _attempted(self, running: Running, executor: AnyExecutor) -> object:
+        """What the executor returned, or why the task's destination did not take it."""
+        task = running.task
+        payload = executor.parse(parse_payload(task.payload))
+        locate = self._destination[task.type]
+        destination = None if locate is None else locate(payload)
+        if destination is None:
+            return executor.execute(payload, self._attempt(running))
+        verdict = self._destinations.enter(task, destination, running.started)
+        if verdict is not Verdict.START:
+            return verdict
+        return self._visit(destination, executor, payload, running)
 
     def _visit(self, destination: str, executor: AnyExecutor, payload: object, running: Running) -> object:
         unreachable = None
