@@ -6,6 +6,8 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 
+from at_worker.store.database import Database
+from at_worker.store.queue import Queue
 from tests.conftest import _fresh
 from tests.store import ddl
 from tests.tables import Table
@@ -43,6 +45,19 @@ def empty_dsn(shared_dsn: str) -> str:
     with psycopg.connect(shared_dsn, options="-c search_path=pg_catalog") as connection:
         connection.execute(_CLEAR)
     return shared_dsn
+
+
+@pytest.fixture
+def database(table: Table) -> Iterator[Database]:
+    opened = Database(table.settings())
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def queue(database: Database) -> Queue:
+    return Queue(database, "w-1/boot", None)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A row that triggers and constraints of the users' own let nobody write keeps no other from anything."""
 
-from collections.abc import Iterator
 from typing import LiteralString
 
 import pytest
@@ -35,19 +34,6 @@ CREATE CONSTRAINT TRIGGER hands_off AFTER UPDATE OR DELETE ON scheduled_tasks
 """
 )
 OLD = "2020-01-01T00:00:00Z"
-
-
-@pytest.fixture
-def database(table: Table) -> Iterator[Database]:
-    opened = Database(table.settings())
-    opened.open()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def queue(database: Database) -> Queue:
-    return Queue(database, "w-1/boot", None)
 
 
 @pytest.fixture(params=[AT_ONCE, AT_COMMIT], ids=["at once", "at commit"])

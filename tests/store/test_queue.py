@@ -1,7 +1,5 @@
 """What the statements of the queue promise, whoever calls them."""
 
-from collections.abc import Iterator
-
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -11,19 +9,6 @@ from at_worker.store.database import Database
 from at_worker.store.queue import Batch, Queue
 from at_worker.store.settling import Leftover
 from tests.tables import Table
-
-
-@pytest.fixture
-def database(table: Table) -> Iterator[Database]:
-    opened = Database(table.settings())
-    opened.open()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def queue(database: Database) -> Queue:
-    return Queue(database, "w-1/boot", None)
 
 
 def _ids(batch: Batch) -> list[int]:
