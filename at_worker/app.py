@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from at_worker.config import LISTEN_OFF, Settings
@@ -24,11 +24,13 @@ from at_worker.engine.parent import Parent
 from at_worker.engine.poller import Poller
 from at_worker.engine.runner import Runner
 from at_worker.engine.settler import Settler
-from at_worker.engine.stop import EXIT_NO_THREADS, Stop
+from at_worker.engine.stop import EXIT_NO_THREADS, Stop, thread
 from at_worker.engine.watchdog import Watchdog
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
 from at_worker.store.database import Database
+from at_worker.store.errors import Refused, Unavailable
+from at_worker.store.presence import SHOWN_EVERY, Presence
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery
 
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Writing the last results is granted this much, even where the grace is used up.
 LAST_WRITE = 1.5
+FAREWELL = 0.5
 # Beyond the grace, for a worker whose parent is gone.
 LAST_CALL = 15.0
 LONGEST_CLAIM = 10.0
@@ -66,6 +69,11 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
     leases = Leases()
 
     with executors(settings) as known:
+        presence = Presence(
+            queue.holder,
+            settings.worker_id,
+            known if settings.task_types is None else known.keys() & set(settings.task_types),
+        )
         settler = Settler(queue, leases)
         destinations = Destinations(settings.concurrency, settings.destination_concurrency)
         execution = Execution(
@@ -120,6 +128,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
         gc.freeze()
         with (
             _open(database),
+            _leaving(presence, database),
             running(
                 settling,
                 Loop("heartbeat", heartbeat.turn, stop.unusable),
@@ -130,7 +139,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             runner,
             _grace(runner, countdown, destinations, execution, settings.shutdown_timeout),
             running(counting, polling),
-            _listening(settings, database, poller, stop),
+            _listening(settings, database, poller, presence, stop),
         ):
             yield
 
@@ -145,17 +154,42 @@ def _open(database: Database) -> Iterator[None]:
 
 
 @contextmanager
-def _listening(settings: Settings, database: Database, poller: Poller, stop: Stop) -> Iterator[None]:
-    if settings.listen_dsn == LISTEN_OFF:
+def _leaving(presence: Presence, database: Database) -> Iterator[None]:
+    """At the end tell that the worker is no more; where the database is slow, its silence tells."""
+
+    def leave() -> None:
+        with suppress(Unavailable, Refused), database.session() as session:
+            presence.leave(session)
+
+    try:
         yield
+    finally:
+        farewell = thread("farewell", leave)
+        farewell.start()
+        farewell.join(FAREWELL)
+
+
+@contextmanager
+def _listening(
+    settings: Settings, database: Database, poller: Poller, presence: Presence, stop: Stop
+) -> Iterator[None]:
+    if settings.listen_dsn == LISTEN_OFF:
+        with running(Loop("presence", lambda: _show(presence, database), stop.unusable)):
+            yield
         return
     if settings.listen_dsn is not None:
         database = Database(replace(settings, database_url=settings.listen_dsn))
     with (
-        Listener(database, poller.heard) as listener,
+        Listener(database, poller.heard, presence) as listener,
         running(Loop("listener", listener.turn, stop.unusable, listener.interrupt)),
     ):
         yield
+
+
+def _show(presence: Presence, database: Database) -> float:
+    with database.session() as session:
+        presence.show(session)
+    return SHOWN_EVERY
 
 
 @contextmanager

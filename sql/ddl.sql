@@ -26,6 +26,10 @@
 -- again. They watch with plain SELECTs. For those who would rather call something, the functions at_schedule,
 -- at_cancel, at_reschedule and at_retry are these statements, and the views are the usual questions.
 --
+-- Three small tables stand beside it: scheduled_tasks_attempts keeps every attempt that did not succeed,
+-- scheduled_tasks_paused names the types that nobody is to start just now, and in scheduled_tasks_presence the
+-- workers show that they are there.
+--
 -- This file can be applied again and again, and to every earlier form of the table, with data in it.
 -- It is the only place that defines the schema: at-worker init-db and psql -f both apply it.
 
@@ -94,7 +98,7 @@ BEGIN
     END IF;
     version := substring(obj_description('scheduled_tasks'::regclass, 'pg_class')
                          FROM '^at-worker schema ([0-9]{1,9}):');
-    IF version > 1 THEN
+    IF version > 2 THEN
         RAISE EXCEPTION 'scheduled_tasks has schema version %, this file is older', version;
     END IF;
 END
@@ -347,6 +351,64 @@ BEGIN
 END
 $indexes$;
 
+-- The tables beside it. Without foreign keys: each would cost every claim and every end of a task, and TRUNCATE of
+-- scheduled_tasks would no longer work. Whoever may read or change tasks may do so with what belongs to them.
+DO $beside$
+DECLARE
+    login record;
+    new_table text;
+BEGIN
+    -- Only the schema of scheduled_tasks is looked at, never a temporary table.
+    FOREACH new_table IN ARRAY ARRAY['scheduled_tasks_attempts', 'scheduled_tasks_paused',
+                                     'scheduled_tasks_presence'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class tasks USING (relnamespace)
+                               WHERE c.relname = new_table AND tasks.oid = 'scheduled_tasks'::regclass);
+        CASE new_table
+        WHEN 'scheduled_tasks_attempts' THEN
+            CREATE TABLE scheduled_tasks_attempts (
+                task_id       bigint      NOT NULL,
+                attempt       integer     NOT NULL,
+                worker        text,
+                started_at    timestamptz,
+                ended_at      timestamptz NOT NULL DEFAULT now(),
+                outcome       text        NOT NULL,
+                error_message text,
+                result        jsonb
+            );
+            -- The attempts of a task, and not a key: one that is run again counts from 1 again.
+            CREATE INDEX scheduled_tasks_attempts_task ON scheduled_tasks_attempts (task_id, ended_at);
+        WHEN 'scheduled_tasks_paused' THEN
+            CREATE TABLE scheduled_tasks_paused (
+                task_type text        PRIMARY KEY,
+                paused_at timestamptz NOT NULL DEFAULT now(),
+                paused_by text        NOT NULL DEFAULT session_user,
+                reason    text
+            );
+        ELSE
+            CREATE TABLE scheduled_tasks_presence (
+                holder     text        PRIMARY KEY,
+                worker_id  text        NOT NULL,
+                task_types text[]      NOT NULL,
+                version    text        NOT NULL,
+                started_at timestamptz NOT NULL DEFAULT now(),
+                seen_at    timestamptz NOT NULL DEFAULT now()
+            );
+        END CASE;
+        FOR login IN
+            SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS name,
+                   bool_or(acl.privilege_type = 'UPDATE') AS changes
+              FROM pg_catalog.pg_class c CROSS JOIN pg_catalog.aclexplode(c.relacl) acl
+             WHERE c.oid = 'scheduled_tasks'::regclass AND acl.grantee <> c.relowner
+               AND acl.privilege_type IN ('SELECT', 'UPDATE')
+             GROUP BY acl.grantee
+        LOOP
+            EXECUTE format('GRANT %s ON %I TO %s', CASE WHEN login.changes THEN 'SELECT, INSERT, UPDATE, DELETE'
+                                                        ELSE 'SELECT' END, new_table, login.name);
+        END LOOP;
+    END LOOP;
+END
+$beside$;
+
 -- Serves people: what they change by hand stays consistent. The worker's own statements always set
 -- updated_at, so it never fires for them.
 CREATE OR REPLACE FUNCTION scheduled_tasks_by_hand() RETURNS trigger
@@ -409,6 +471,16 @@ BEGIN
     END IF;
 END
 $announce_triggers$;
+
+-- A type that is resumed has rows that nobody announces: the workers look at all there is.
+CREATE OR REPLACE FUNCTION scheduled_tasks_resumed() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$resumed$
+BEGIN
+    PERFORM pg_notify('scheduled_tasks', 'resumed');
+    RETURN NULL;
+END
+$resumed$;
 
 -- What programs and people may call. The functions run with the rights of their caller, find nothing through
 -- his search path, and so name the table with its schema: apply this file again where that was renamed.
@@ -543,12 +615,65 @@ BEGIN
 END
 $body$;
 
+-- Takes along the attempts of tasks that are deleted. With the rights of its owner: whoever may delete a task may
+-- delete what belongs to it.
+CREATE OR REPLACE FUNCTION {home}.scheduled_tasks_forget() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$body$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM {home}.scheduled_tasks_attempts;
+    ELSE
+        DELETE FROM {home}.scheduled_tasks_attempts AS a WHERE a.task_id = OLD.id;
+    END IF;
+    RETURN NULL;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION {home}.at_pause(task_type text, reason text DEFAULT NULL) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$body$
+BEGIN
+    INSERT INTO {home}.scheduled_tasks_paused (task_type, reason) VALUES (at_pause.task_type, at_pause.reason)
+        ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION {home}.at_resume(task_type text) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$body$
+BEGIN
+    DELETE FROM {home}.scheduled_tasks_paused AS p WHERE p.task_type = at_resume.task_type;
+    RETURN FOUND;
+END
+$body$;
+
     $statements$, '{home}', pg_catalog.quote_ident(pg_catalog.current_schema()));
 END
 $functions$;
 
 -- Who has rights of his own on the table, and schedules with a dedupe_key, is granted this one too.
 REVOKE ALL ON FUNCTION scheduled_tasks_holder(text) FROM PUBLIC;
+-- On a table of his own anybody could have it delete the attempts of any task.
+REVOKE ALL ON FUNCTION scheduled_tasks_forget() FROM PUBLIC;
+
+DO $triggers_beside$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
+                    WHERE tgrelid = 'scheduled_tasks'::regclass AND tgname = 'scheduled_tasks_deleted') THEN
+        CREATE TRIGGER scheduled_tasks_deleted AFTER DELETE ON scheduled_tasks
+            FOR EACH ROW EXECUTE FUNCTION scheduled_tasks_forget();
+        CREATE TRIGGER scheduled_tasks_truncated AFTER TRUNCATE ON scheduled_tasks
+            FOR EACH STATEMENT EXECUTE FUNCTION scheduled_tasks_forget();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
+                    WHERE tgrelid = 'scheduled_tasks_paused'::regclass AND tgname = 'scheduled_tasks_resumed') THEN
+        CREATE TRIGGER scheduled_tasks_resumed AFTER DELETE OR TRUNCATE ON scheduled_tasks_paused
+            FOR EACH STATEMENT EXECUTE FUNCTION scheduled_tasks_resumed();
+    END IF;
+END
+$triggers_beside$;
 
 COMMENT ON FUNCTION at_schedule(text, jsonb, timestamptz, jsonb) IS
     'Inserts a task and returns its id. Options: priority, expires_at, max_attempts, retry_delays, dedupe_key,'
@@ -557,6 +682,11 @@ COMMENT ON FUNCTION at_cancel(bigint) IS 'Takes a pending or processing task bac
 COMMENT ON FUNCTION at_reschedule(bigint, timestamptz) IS 'Moves a pending task; whether there was one';
 COMMENT ON FUNCTION at_retry(bigint) IS
     'Runs a failed or cancelled task again now, with all its attempts; whether there was one';
+COMMENT ON FUNCTION at_pause(text, text) IS
+    'Lets no worker start tasks of a type until at_resume; whether it was not paused yet';
+COMMENT ON FUNCTION at_resume(text) IS 'Lets the tasks of a paused type start again; whether it was paused';
+COMMENT ON FUNCTION scheduled_tasks_forget() IS 'Deletes the attempts of tasks that are deleted';
+COMMENT ON FUNCTION scheduled_tasks_resumed() IS 'Wakes the workers for a type that is resumed';
 COMMENT ON FUNCTION scheduled_tasks_holder(text) IS 'The id of the task that holds a dedupe_key, else NULL';
 COMMENT ON FUNCTION scheduled_tasks_by_hand() IS 'Keeps what people change by hand consistent';
 COMMENT ON FUNCTION scheduled_tasks_announce() IS 'Wakes the workers for a row that is due within a minute';
@@ -584,6 +714,30 @@ COMMENT ON COLUMN scheduled_tasks.locked_by IS 'Worker of the last claim, as WOR
 COMMENT ON COLUMN scheduled_tasks.started_at IS 'When the last claim started; exact once its attempt ended';
 COMMENT ON COLUMN scheduled_tasks.claim_seq IS 'Fencing token: one more at every claim';
 
+COMMENT ON TABLE scheduled_tasks_attempts IS 'Every attempt that did not succeed; deleted with its task';
+COMMENT ON COLUMN scheduled_tasks_attempts.task_id IS 'The task';
+COMMENT ON COLUMN scheduled_tasks_attempts.attempt IS 'Its number, from 1';
+COMMENT ON COLUMN scheduled_tasks_attempts.worker IS 'Who ran it, as WORKER_ID/boot id';
+COMMENT ON COLUMN scheduled_tasks_attempts.started_at IS 'When it started; of a lost one, when it was claimed';
+COMMENT ON COLUMN scheduled_tasks_attempts.ended_at IS 'When it ended; of a lost one, when that was noticed';
+COMMENT ON COLUMN scheduled_tasks_attempts.outcome IS 'retry: tried again; failed: it was the last; lost: its worker died';
+COMMENT ON COLUMN scheduled_tasks_attempts.error_message IS 'Why it did not succeed';
+COMMENT ON COLUMN scheduled_tasks_attempts.result IS 'What came back';
+
+COMMENT ON TABLE scheduled_tasks_paused IS 'Types whose tasks no worker starts; insert and delete, or at_pause and at_resume';
+COMMENT ON COLUMN scheduled_tasks_paused.task_type IS 'The type';
+COMMENT ON COLUMN scheduled_tasks_paused.paused_at IS 'Since when';
+COMMENT ON COLUMN scheduled_tasks_paused.paused_by IS 'By which login';
+COMMENT ON COLUMN scheduled_tasks_paused.reason IS 'Why';
+
+COMMENT ON TABLE scheduled_tasks_presence IS 'The workers; one that died stays for an hour';
+COMMENT ON COLUMN scheduled_tasks_presence.holder IS 'WORKER_ID/boot id, as in locked_by';
+COMMENT ON COLUMN scheduled_tasks_presence.worker_id IS 'WORKER_ID';
+COMMENT ON COLUMN scheduled_tasks_presence.task_types IS 'The types that it runs';
+COMMENT ON COLUMN scheduled_tasks_presence.version IS 'Of at-worker';
+COMMENT ON COLUMN scheduled_tasks_presence.started_at IS 'Since when it runs';
+COMMENT ON COLUMN scheduled_tasks_presence.seen_at IS 'When it last showed itself, every 10 s';
+
 -- How late attempts started, in milliseconds, by type and hour. It counts the last attempt of each task.
 CREATE OR REPLACE VIEW scheduled_tasks_lateness AS
 SELECT task_type,
@@ -605,7 +759,8 @@ SELECT id, task_type, status, priority, execute_at, original_execute_at, expires
   FROM scheduled_tasks;
 CREATE OR REPLACE VIEW scheduled_tasks_due AS
 SELECT id, task_type, priority, execute_at, now() - execute_at AS late, attempts, max_attempts, expires_at,
-       error_message
+       error_message,
+       EXISTS (SELECT FROM scheduled_tasks_paused p WHERE p.task_type = scheduled_tasks.task_type) AS paused
   FROM scheduled_tasks
  WHERE status = 'pending' AND execute_at <= now();
 
@@ -621,14 +776,21 @@ SELECT id, task_type, error_message, updated_at AS failed_at, attempts, max_atte
   FROM scheduled_tasks
  WHERE status = 'failed';
 
+-- A worker shows itself every 10 s: one that missed three of them is dead, frozen or cut off.
+CREATE OR REPLACE VIEW scheduled_tasks_workers AS
+SELECT holder, worker_id, task_types, version, started_at, seen_at, seen_at > now() - interval '30 seconds' AS alive,
+       (SELECT count(*) FROM scheduled_tasks t WHERE t.status = 'processing' AND t.locked_by = p.holder) AS running
+  FROM scheduled_tasks_presence p;
+
 COMMENT ON VIEW scheduled_tasks_lateness IS
     'How late attempts started, by type and hour; the last attempt of each task counts';
 COMMENT ON VIEW scheduled_tasks_overview IS 'All tasks, without what they carry';
 COMMENT ON VIEW scheduled_tasks_due IS 'What waits for a worker now, and how long it has';
 COMMENT ON VIEW scheduled_tasks_running IS 'What workers have claimed, and when each last showed a heartbeat';
+COMMENT ON VIEW scheduled_tasks_workers IS 'Which workers are there, and how many tasks each has claimed';
 COMMENT ON VIEW scheduled_tasks_failed IS 'What failed for good, and why';
 
 -- at-worker check reads the version from here.
-COMMENT ON TABLE scheduled_tasks IS 'at-worker schema 1: tasks that run at their time';
+COMMENT ON TABLE scheduled_tasks IS 'at-worker schema 2: tasks that run at their time';
 
 COMMIT;

@@ -36,7 +36,7 @@ BEGIN
     SELECT n.nspname, r.rolname INTO home, former
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
      WHERE c.oid = found;
-    IF home IS NULL OR to_regclass(format('%I.scheduled_tasks_failed', home)) IS NULL THEN
+    IF home IS NULL OR to_regclass(format('%I.scheduled_tasks_workers', home)) IS NULL THEN
         RAISE EXCEPTION 'there is no table scheduled_tasks of this version; at-worker init-db creates it';
     END IF;
 
@@ -59,25 +59,35 @@ BEGIN
         END IF;
         ALTER TABLE scheduled_tasks OWNER TO at_owner;
     END IF;
+    ALTER TABLE scheduled_tasks_attempts OWNER TO at_owner;
+    ALTER TABLE scheduled_tasks_paused OWNER TO at_owner;
+    ALTER TABLE scheduled_tasks_presence OWNER TO at_owner;
     ALTER VIEW scheduled_tasks_lateness OWNER TO at_owner;
     ALTER VIEW scheduled_tasks_overview OWNER TO at_owner;
     ALTER VIEW scheduled_tasks_due OWNER TO at_owner;
     ALTER VIEW scheduled_tasks_running OWNER TO at_owner;
     ALTER VIEW scheduled_tasks_failed OWNER TO at_owner;
+    ALTER VIEW scheduled_tasks_workers OWNER TO at_owner;
     ALTER FUNCTION at_schedule(text, jsonb, timestamptz, jsonb) OWNER TO at_owner;
     ALTER FUNCTION at_cancel(bigint) OWNER TO at_owner;
     ALTER FUNCTION at_reschedule(bigint, timestamptz) OWNER TO at_owner;
     ALTER FUNCTION at_retry(bigint) OWNER TO at_owner;
+    ALTER FUNCTION at_pause(text, text) OWNER TO at_owner;
+    ALTER FUNCTION at_resume(text) OWNER TO at_owner;
+    ALTER FUNCTION scheduled_tasks_forget() OWNER TO at_owner;
+    ALTER FUNCTION scheduled_tasks_resumed() OWNER TO at_owner;
     ALTER FUNCTION scheduled_tasks_holder(text) OWNER TO at_owner;
     ALTER FUNCTION scheduled_tasks_by_hand() OWNER TO at_owner;
     ALTER FUNCTION scheduled_tasks_announce() OWNER TO at_owner;
 END
 $roles$;
 
-REVOKE ALL ON scheduled_tasks, scheduled_tasks_lateness, scheduled_tasks_overview, scheduled_tasks_due,
-              scheduled_tasks_running, scheduled_tasks_failed
+REVOKE ALL ON scheduled_tasks, scheduled_tasks_attempts, scheduled_tasks_paused, scheduled_tasks_presence,
+              scheduled_tasks_lateness, scheduled_tasks_overview, scheduled_tasks_due, scheduled_tasks_running,
+              scheduled_tasks_failed, scheduled_tasks_workers
   FROM PUBLIC, at_producer, at_monitor, at_worker;
-REVOKE ALL ON FUNCTION scheduled_tasks_by_hand(), scheduled_tasks_announce() FROM PUBLIC;
+REVOKE ALL ON FUNCTION scheduled_tasks_by_hand(), scheduled_tasks_announce(), scheduled_tasks_resumed(),
+                       scheduled_tasks_forget() FROM PUBLIC;
 REVOKE ALL ON FUNCTION scheduled_tasks_holder(text) FROM PUBLIC, at_producer, at_monitor, at_worker;
 
 -- What an app asks for. Not id and task_uid: who chooses them can make a receiver take a task for another.
@@ -95,11 +105,17 @@ GRANT SELECT (id, task_type, status, priority, execute_at, original_execute_at, 
               max_attempts, retry_delays, error_message, created_at, updated_at, started_at, completed_at,
               locked_by, claim_seq, task_uid)
    ON scheduled_tasks TO at_monitor;
+GRANT SELECT (task_id, attempt, worker, started_at, ended_at, outcome, error_message)
+   ON scheduled_tasks_attempts TO at_monitor;
 GRANT SELECT ON scheduled_tasks_overview, scheduled_tasks_lateness, scheduled_tasks_due, scheduled_tasks_running,
-                scheduled_tasks_failed
+                scheduled_tasks_failed, scheduled_tasks_workers, scheduled_tasks_paused, scheduled_tasks_presence
    TO at_monitor, at_worker;
 
 GRANT SELECT, UPDATE, DELETE ON scheduled_tasks TO at_worker;
-GRANT EXECUTE ON FUNCTION at_cancel(bigint), at_reschedule(bigint, timestamptz), at_retry(bigint) TO at_worker;
+GRANT SELECT, INSERT ON scheduled_tasks_attempts TO at_worker;
+GRANT INSERT, DELETE ON scheduled_tasks_paused TO at_worker;
+GRANT INSERT, UPDATE, DELETE ON scheduled_tasks_presence TO at_worker;
+GRANT EXECUTE ON FUNCTION at_cancel(bigint), at_reschedule(bigint, timestamptz), at_retry(bigint), at_pause(text, text),
+                          at_resume(text) TO at_worker;
 
 COMMIT;

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import LiteralString, TypeVar
 
 import psycopg
@@ -39,10 +40,14 @@ class Table:
         """Settings for a worker on this database."""
         return load({"DATABASE_URL": self.dsn, "WORKER_ID": "w-1", **variables}, ())
 
-    def sql(self, query: LiteralString, **parameters: object) -> list[DictRow]:
+    def sql(self, query: LiteralString | bytes, **parameters: object) -> list[DictRow]:
         """Run a statement and return its rows, if it has any."""
         cursor = self._connection.execute(query, parameters or None)
         return [] if cursor.description is None else cursor.fetchall()
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Keep what is run in the block together."""
+        return self._connection.transaction()
 
     def run(self, statement: psycopg.sql.Composed) -> None:
         """Run a statement that names what only the test knows."""

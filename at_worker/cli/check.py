@@ -77,7 +77,7 @@ def _reach(database: Database, *, deletes: bool) -> str:
         version = admin.schema_version(session)
         missing = admin.missing_privileges(session, delete=deletes)
     if missing:
-        raise _Wrong(f"the worker's role lacks {', '.join(missing)} on scheduled_tasks; GRANT it")
+        raise _Wrong(f"the worker's role lacks {', '.join(missing)}; GRANT it, or grant the role at_worker")
     if version < admin.SCHEMA_VERSION:
         raise _Wrong(f"schema version {version} is not {admin.SCHEMA_VERSION}; at-worker init-db upgrades it")
     return f"{database.name}, schema version {version}"

@@ -13,9 +13,13 @@ class Leases:
         self._lock = threading.Lock()
         self._ended: dict[Claim, bool] = {}
 
-    def take(self, claims: Iterable[Claim]) -> None:
+    def take(self, claim: Claim) -> bool:
+        """False where it is in hand already: the database forgot the claim and gave it out again."""
         with self._lock:
-            self._ended.update(dict.fromkeys(claims, False))
+            if claim in self._ended:
+                return False
+            self._ended[claim] = False
+            return True
 
     def end(self, claim: Claim) -> bool:
         """True for the first caller only, who then settles the claim; False when it was lost meanwhile."""

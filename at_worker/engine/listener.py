@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import select
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -13,12 +14,13 @@ from at_worker.engine.poller import Announcement
 from at_worker.store.database import Database, Session
 from at_worker.store.errors import Unavailable
 from at_worker.store.lanes import Lane
+from at_worker.store.presence import SHOWN_EVERY, Presence
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "scheduled_tasks"
 # A connection that is half open is silent, like one on which nothing happens.
-PROBE = 10.0
+PROBE = SHOWN_EVERY
 # As the trigger in sql/ddl.sql writes it: when, priority, type.
 _PAYLOAD = re.compile(r"(\d{1,15}) (\d) (.+)", re.DOTALL)
 
@@ -27,12 +29,16 @@ class Listener:
     """Waits on a connection of its own, which it probes and makes anew where it breaks.
 
     `heard` is called with what was announced, and with nothing after a pause in which it may have missed
-    something.
+    something. The probe is what the worker has to say anyway: that it is there.
     """
 
-    def __init__(self, database: Database, heard: Callable[[Sequence[Announcement]], None]) -> None:
+    def __init__(
+        self, database: Database, heard: Callable[[Sequence[Announcement]], None], presence: Presence
+    ) -> None:
         self._database = database
         self._heard = heard
+        self._presence = presence
+        self._probe_at = 0.0
         self._session: Session | None = None
         self._life = ExitStack()
         self._told = ""
@@ -45,8 +51,11 @@ class Listener:
             poll = select.poll()  # select() knows no descriptors above 1,023
             poll.register(session.fileno(), select.POLLIN)
             poll.register(self._readable, select.POLLIN)
-            if not poll.poll(PROBE * 1000):
-                session.probe()
+            poll.poll(max(0.0, self._probe_at - time.monotonic()) * 1000)
+            # Before the look at what was heard: psycopg also takes in what comes during a statement.
+            if time.monotonic() >= self._probe_at:
+                self._presence.show(session)
+                self._probe_at = time.monotonic() + PROBE
             if payloads := session.notifications():
                 self._hear(payloads)
         except Unavailable as error:

@@ -129,9 +129,9 @@ class Poller:
             return self._announce(self._interval)
         ahead = max(0, min(room, startable - self._countdown.held))
         batch = self._claim(room, ahead)
-        self._leases.take(task.claim for task in batch.tasks)
-        soon = [task for task in batch.tasks if task.due > task.claimed]
-        for task in batch.tasks:
+        tasks = [task for task in batch.tasks if self._leases.take(task.claim)]
+        soon = [task for task in tasks if task.due > task.claimed]
+        for task in tasks:
             if task.due <= task.claimed:
                 self._runner.start(task)
         if soon:

@@ -6,13 +6,20 @@ from pathlib import Path
 from at_worker.store.database import Database, Session
 from at_worker.store.errors import MissingDatabase, MissingTable, Refused, Unavailable, Unusable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Dollar quotes, because the name of a schema may contain others.
 _COMMENT = "SELECT obj_description($name${tasks}$name$::regclass, 'pg_class')"
 _MISSING_PRIVILEGES = """
-SELECT privilege FROM unnest(%(needed)s::text[]) AS privilege
- WHERE NOT has_table_privilege($name${tasks}$name$, privilege)
+SELECT format('%%s on %%s', privilege, name)
+  FROM (VALUES ('scheduled_tasks', $name${tasks}$name$, '{SELECT,UPDATE}'::text[]),
+               ('scheduled_tasks', $name${tasks}$name$, %(more)s::text[]),
+               ('scheduled_tasks_attempts', $name${attempts}$name$, '{INSERT}'),
+               ('scheduled_tasks_paused', $name${paused}$name$, '{SELECT}'),
+               ('scheduled_tasks_presence', $name${presence}$name$, '{SELECT,INSERT,UPDATE,DELETE}')
+       ) AS needed (name, address, privileges)
+ CROSS JOIN unnest(needed.privileges) AS privilege
+ WHERE NOT has_table_privilege(needed.address, privilege)
 """
 
 
@@ -79,9 +86,9 @@ def _version(database: Database) -> int:
 
 
 def missing_privileges(session: Session, *, delete: bool) -> list[str]:
-    """What the role of this session may not do with the table, of what a worker does."""
-    needed = ["SELECT", "UPDATE", *(["DELETE"] if delete else [])]
-    return [row[0] for row in session.rows(_MISSING_PRIVILEGES, {"needed": needed})]
+    """What the role of this session may not do with the tables, of what a worker does."""
+    more = ["DELETE"] if delete else []
+    return [row[0] for row in session.rows(_MISSING_PRIVILEGES, {"more": more})]
 
 
 def schema_version(session: Session) -> int:

@@ -28,16 +28,18 @@ known AS (
 )"""
 
 # Each lane is walked in order from its earliest row, or from where it has been worked off. So rows of the
-# future, of other types or of lower priority cost nothing. Lanes come by priority, the types within one in
-# turns; the outer LIMIT stops the walk, and with it the locking, as soon as there are enough. The ids go
-# through an array, so that the UPDATE always looks them up in the primary key; and the CTE is MATERIALIZED,
-# or a LIMIT under SKIP LOCKED may be evaluated twice and take more rows than it says (PostgreSQL bug 15715).
+# future, of other types, of paused ones or of lower priority cost nothing. Lanes come by priority, the types
+# within one in turns; the outer LIMIT stops the walk, and with it the locking, as soon as there are enough.
+# The ids go through an array, so that the UPDATE always looks them up in the primary key; and the CTE is
+# MATERIALIZED, or a LIMIT under SKIP LOCKED may be evaluated twice and take more rows than it says
+# (PostgreSQL bug 15715).
 _CHOSEN = """
 lane AS MATERIALIZED (
     SELECT task_type, priority, since, after,
            (row_number() OVER types + %(turn)s) %% count(*) OVER (PARTITION BY priority) AS place
       FROM known
-     WHERE %(types)s::text[] IS NULL OR task_type = ANY (%(types)s::text[])
+     WHERE (%(types)s::text[] IS NULL OR task_type = ANY (%(types)s::text[]))
+       AND NOT EXISTS (SELECT FROM {paused} p WHERE p.task_type = known.task_type)
     WINDOW types AS (PARTITION BY priority ORDER BY task_type)
 ), due AS MATERIALIZED (
     SELECT first.id
@@ -76,6 +78,8 @@ UPDATE {tasks} t
 RETURNING t.status, t.priority, extract(epoch FROM t.execute_at)::float8 AS due, {task}
 """.replace("{task}", TASK).replace("{expired}", EXPIRED)
 
+# A claim does not wait for the disk: a crash of the server may forget the last ones, so that their rows are
+# pending again. That may run a task twice, so a claim with one that is to run at most once does wait.
 _CLAIM = """
 WITH RECURSIVE {known}, {chosen}, placed AS MATERIALIZED (
     SELECT id, row_number() OVER () AS nth FROM (SELECT id FROM due UNION ALL SELECT id FROM soon) AS found
@@ -86,10 +90,13 @@ WITH RECURSIVE {known}, {chosen}, placed AS MATERIALIZED (
          WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
            AND t.execute_at > now() + %(look_ahead)s * interval '1 second'
          ORDER BY t.execute_at LIMIT 1) first
+), unhurried AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+     WHERE NOT EXISTS (SELECT FROM claimed WHERE max_attempts = 1)
 )
 SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
        extract(epoch FROM clock_timestamp())::float8,
-       {found}::text,
+       {found}::text, (SELECT count(*) FROM unhurried),
        claimed.*
   FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true
  ORDER BY placed.nth

@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 
 from at_worker import jsontext
 from at_worker.store.errors import MissingTable, Unusable
-from at_worker.store.schema import TABLE, complaint
+from at_worker.store.schema import BESIDE, TABLE, complaint
 
 # The schemas of the search path may hold functions and operators of others, so all names are complete here.
 _FIND = """
@@ -18,7 +18,9 @@ SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid, pg_catalog.pg_backend_pid(),
        pg_catalog.current_setting('extra_float_digits')
 """
 _COLUMNS = """
-SELECT n.nspname, a.attname, pg_catalog.format_type(a.atttypid, NULL)
+SELECT n.nspname, a.attname, pg_catalog.format_type(a.atttypid, NULL), ARRAY(
+        SELECT beside.relname::text FROM pg_catalog.pg_class beside
+         WHERE beside.relnamespace = c.relnamespace AND beside.relname = ANY (%s))
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -117,8 +119,8 @@ class Connection(psycopg.Connection[TupleRow]):
                 f"extra_float_digits is {float_digits} for this role, which rounds times, and behind a"
                 " pooler a worker cannot set it; ALTER ROLE ... RESET extra_float_digits"
             )
-        found = self.execute(_COLUMNS, [table]).fetchall()
-        if problem := complaint({name: kind for _, name, kind in found}):
+        found = self.execute(_COLUMNS, [list(BESIDE.values()), table]).fetchall()
+        if problem := complaint({name: kind for _, name, kind, _ in found}, found[0][3]):
             raise Unusable(problem)
         schema = str(found[0][0])
         if is_direct:

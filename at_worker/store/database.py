@@ -16,10 +16,12 @@ from at_worker.config import ConfigError, Settings
 from at_worker.store import errors
 from at_worker.store.connection import Connection
 from at_worker.store.errors import Away, Full, MissingTable, Unavailable
-from at_worker.store.schema import TABLE
+from at_worker.store.schema import BESIDE, TABLE
 
 _PATIENCE = 3.0
 _INDENTATION = re.compile(r"\n +")
+_TABLES = {"tasks": TABLE, **BESIDE}
+_NAMED = re.compile("{(" + "|".join(_TABLES) + ")}")
 
 Row = tuple[Any, ...]
 Observer = Callable[["Away | None"], None]
@@ -27,7 +29,11 @@ Parameters = Mapping[str, Any]
 
 
 class Session:
-    """One connection at work. A query addresses the table as `{tasks}`, always with its schema."""
+    """One connection at work.
+
+    A query addresses the table as `{tasks}` and those beside it as `{attempts}`, `{paused}` and `{presence}`,
+    always with their schema.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -36,7 +42,7 @@ class Session:
     def rows(self, query: LiteralString, parameters: Parameters | None = None) -> list[Row]:
         """Run a query about the table and return its rows."""
         schema = self._connection.table_schema()
-        return self._connection.execute(_addressed(query, schema), parameters or {}).fetchall()
+        return self._connection.execute(addressed(query, schema), parameters or {}).fetchall()
 
     def stream(self, query: LiteralString, parameters: Parameters | None = None) -> Iterator[Row]:
         """The rows of a query, a thousand at a time, however many and however long it takes."""
@@ -45,7 +51,7 @@ class Session:
         with self._connection.transaction(), self._connection.cursor("at_worker") as cursor:
             self._connection.execute("SET LOCAL statement_timeout = 0")
             cursor.itersize = 1000
-            cursor.execute(_addressed(query, schema), parameters or {})
+            cursor.execute(addressed(query, schema), parameters or {})
             yield from cursor
 
     @contextmanager
@@ -82,10 +88,10 @@ class Session:
         heard, self._heard = self._heard, []
         return heard
 
-    def probe(self) -> None:
-        """Ask for any answer. Raises Unavailable where none comes."""
+    def probe(self, query: LiteralString, parameters: Parameters) -> None:
+        """Run a query whose answer matters less than that one comes. Raises at once what went wrong."""
         with _translated(self._connection):
-            self._connection.execute("SELECT 1")
+            self.rows(query, parameters)
 
     def fileno(self) -> int:
         """What becomes readable when the server has something to say."""
@@ -214,13 +220,16 @@ class Database:
 
 
 @lru_cache(maxsize=256)
-def _addressed(query: LiteralString, schema: str) -> bytes:
+def addressed(query: LiteralString, schema: str) -> bytes:
     """The statement for this schema.
 
     Without its indentation, since psycopg parses a statement of more than 4,096 bytes each time anew.
     """
-    table = sql.Identifier(schema, TABLE).as_string().replace("%", "%%")
-    return _INDENTATION.sub("\n", query).replace("{tasks}", table).encode()
+
+    def address(found: re.Match[str]) -> str:
+        return sql.Identifier(schema, _TABLES[found[1]]).as_string().replace("%", "%%")
+
+    return _NAMED.sub(address, _INDENTATION.sub("\n", query)).encode()
 
 
 @contextmanager

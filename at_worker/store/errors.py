@@ -70,7 +70,7 @@ def of_statement(state: str, text: str) -> Exception:
     if state == "42P01" and TABLE in text:
         return MissingTable(f"{text}; at-worker init-db creates the table")
     if state == "42501":
-        return Unavailable(f"{text}; grant the worker's role SELECT, UPDATE and DELETE on {TABLE}")
+        return Unavailable(f"{text}; grant the worker's role what sql/roles.sql grants at_worker")
     if _cut_off(state):
         return Away(text)
     if state == _CANCELLED or state[:2] in (*_CONTENDED, *_UNSOUND):

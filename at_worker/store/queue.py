@@ -114,9 +114,9 @@ class Queue:
         )
         replied = time.monotonic()
         coming, began, database_time, found = rows[0][:4]
+        claimed = [row[5:] for row in rows if row[5] is not None]
         self._clock.observe(database_time, replied)
-        self._claimed_some = rows[0][4] is not None
-        claimed = [row[4:] for row in rows if row[4] is not None]
+        self._claimed_some = bool(claimed)
         self._lanes.end(
             (Lane(*lane) for lane in json.loads(found or "[]")),
             ((Lane(row[6], row[1]), Place(row[2], row[3])) for row in claimed),

@@ -1,8 +1,14 @@
-"""What a worker needs of the table; `sql/ddl.sql` is what creates it."""
+"""What a worker needs of the tables; `sql/ddl.sql` is what creates them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 TABLE = "scheduled_tasks"
+# The tables beside it, each under the name by which a statement addresses it.
+BESIDE = {
+    "attempts": "scheduled_tasks_attempts",
+    "paused": "scheduled_tasks_paused",
+    "presence": "scheduled_tasks_presence",
+}
 
 COLUMNS = {
     "id": "bigint",
@@ -30,15 +36,19 @@ COLUMNS = {
 }
 
 
-def complaint(found: Mapping[str, str]) -> str | None:
-    """What is wrong with the columns (name: type) of a table, or None; users may add columns of their own."""
+def complaint(found: Mapping[str, str], beside: Collection[str]) -> str | None:
+    """What is wrong with the columns (name: type) of the table and the tables beside it, or None.
+
+    Users may add columns of their own.
+    """
     wrong = [
         f"{name} is {found[name]}, not {kind}" if name in found else f"{name} is missing"
         for name, kind in COLUMNS.items()
         if found.get(name) != kind
     ]
     if not wrong:
-        return None
+        missing = [name for name in BESIDE.values() if name not in beside]
+        return f"{', '.join(missing)} is missing; at-worker init-db upgrades the schema" if missing else None
     more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
     return (
         f"the columns of {TABLE} are not those of this version ({'; '.join(wrong[:4])}{more});"

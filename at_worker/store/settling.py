@@ -52,7 +52,17 @@ WITH ended AS MATERIALIZED (
       FROM ended e
      WHERE t.id = e.id AND t.id = ANY (ARRAY(SELECT id FROM held))
        AND t.claim_seq = e.claim_seq AND t.status = 'processing' AND {ours}
-    RETURNING t.id, t.claim_seq
+    RETURNING t.id, t.claim_seq, t.attempts, t.locked_by, t.started_at,
+              now() - coalesce(e.ended_ago, 0) * interval '1 second' AS ended_at,
+              e.status, e.error, e.result, e.attempted, e.started_ago
+), noted AS (
+    INSERT INTO {attempts} (task_id, attempt, worker, started_at, ended_at, outcome, error_message, result)
+    SELECT w.id, w.attempts, w.locked_by, w.started_at, w.ended_at,
+           -- Of an attempt whose worker died nobody knows when it ran.
+           CASE WHEN w.started_ago IS NULL THEN 'lost'
+                WHEN w.status = 'pending' THEN 'retry' ELSE 'failed' END,
+           w.error, w.result::jsonb
+      FROM written w WHERE w.error IS NOT NULL AND w.attempted = 1
 )
 SELECT e.id, e.claim_seq,
        EXISTS (SELECT FROM {tasks} t

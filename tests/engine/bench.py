@@ -125,7 +125,7 @@ class Bench:
         """Clean twice, so far apart that what is stuck is taken for lost."""
         now = time.monotonic()
         self.cleaner.look(now)
-        self.cleaner.look(now + CATCH_UP)
+        self.cleaner.look(now + 2 * CATCH_UP)
 
     def poll(self) -> float:
         """Claim once, as after an announcement."""

@@ -12,6 +12,7 @@ from at_worker.engine.poller import Announcement
 from at_worker.store.database import Database
 from at_worker.store.errors import Away
 from at_worker.store.lanes import Lane
+from at_worker.store.presence import Presence
 from tests.engine.bench import PATIENCE, bench
 from tests.tables import Table
 
@@ -45,7 +46,7 @@ def listening(table: Table) -> Iterator[Heard]:
     heard = Heard()
     with (
         closing(Database(table.settings())) as database,
-        Listener(database, heard) as listener,
+        Listener(database, heard, Presence("w-1/boot", "w-1", ["probe"])) as listener,
         running(Loop("listener", listener.turn, lambda _: None, listener.interrupt)),
     ):
         heard.wait_until_connected()

@@ -17,10 +17,14 @@ from tests.tables import PATIENCE
 FILE = Path(__file__).parents[2] / "sql" / "ddl.sql"
 
 _COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, NULL), a.attnotnull, a.attidentity::text,
+SELECT CASE c.relname WHEN 'scheduled_tasks' THEN a.attname::text ELSE c.relname || '.' || a.attname END,
+       format_type(a.atttypid, NULL), a.attnotnull, a.attidentity::text,
        pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum)
-  FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
- WHERE a.attrelid = 'scheduled_tasks'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+  FROM pg_class tasks JOIN pg_class c USING (relnamespace)
+  JOIN pg_attribute a ON a.attrelid = c.oid
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE tasks.oid = 'scheduled_tasks'::regclass AND c.relkind = 'r' AND c.relname ~ '^scheduled_tasks'
+   AND a.attnum > 0 AND NOT a.attisdropped
 """
 # PostgreSQL 18 lists NOT NULL here too, under names that tell the history of the table.
 _CONSTRAINTS = """
@@ -30,13 +34,14 @@ SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
 _INDEXES = """
 SELECT c.relname, replace(pg_get_indexdef(i.indexrelid), quote_ident(n.nspname) || '.', '')
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE i.indrelid = 'scheduled_tasks'::regclass AND i.indisvalid
+ WHERE i.indrelid IN (SELECT oid FROM pg_class WHERE relname ~ '^scheduled_tasks') AND i.indisvalid
 """
 _TRIGGERS = """
-SELECT t.tgname, pg_get_triggerdef(t.oid, true), p.prosrc, p.proconfig,
-       p.pronamespace = c.relnamespace
+SELECT t.tgname, pg_get_triggerdef(t.oid, true), replace(p.prosrc, quote_ident(n.nspname) || '.', ''),
+       p.proconfig, p.pronamespace = c.relnamespace
   FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
- WHERE t.tgrelid = 'scheduled_tasks'::regclass AND NOT t.tgisinternal
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relname ~ '^scheduled_tasks' AND NOT t.tgisinternal
 """
 _FUNCTIONS = """
 SELECT p.proname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), p.prosecdef,
@@ -53,9 +58,9 @@ SELECT v.relname, replace(pg_get_viewdef(v.oid), quote_ident(n.nspname) || '.', 
   JOIN pg_class c ON c.relnamespace = n.oid AND c.oid = 'scheduled_tasks'::regclass
  WHERE v.relkind = 'v' AND v.relname LIKE 'scheduled_tasks_%'
 """
-_TABLE = """
-SELECT 'table', reloptions, relpersistence::text, obj_description(oid, 'pg_class')
-  FROM pg_class WHERE oid = 'scheduled_tasks'::regclass
+_TABLES = """
+SELECT relname, reloptions, relpersistence::text, obj_description(oid, 'pg_class')
+  FROM pg_class WHERE relname ~ '^scheduled_tasks' AND relkind = 'r'
 """
 
 Shape = dict[str, dict[str, tuple[Any, ...]]]
@@ -117,7 +122,7 @@ def shape(dsn: str) -> Shape:
                 "triggers": _TRIGGERS,
                 "functions": _FUNCTIONS,
                 "views": _VIEWS,
-                "table": _TABLE,
+                "tables": _TABLES,
             }.items()
         }
 

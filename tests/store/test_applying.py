@@ -180,7 +180,7 @@ def test_functions_and_views_named_like_ours_in_an_earlier_schema_are_left_alone
         task = table.insert()
         table.sql("UPDATE scheduled_tasks SET status = 'completed' WHERE id = %(id)s", id=task)
         assert table.row(task)["completed_at"] is not None
-    assert len(ddl.shape(empty_dsn)["indexes"]) == 5
+    assert len(ddl.shape(empty_dsn)["indexes"]) == 8
 
 
 @pytest.mark.parametrize("path", ["", "nowhere", '"$user"'])

@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 import pytest
 
 from at_worker.store.claiming import CLAIM, SURVEY
+from at_worker.store.database import addressed
 from tests.tables import Table
 
 ROOM = 10
@@ -36,7 +37,7 @@ def crowd(table: Table) -> Table:
 def _explain(table: Table, lanes: str | None = None, types: list[str] | None = None) -> Plan:
     statement = (SURVEY if lanes is None else CLAIM).whole
     (row,) = table.sql(
-        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement.replace("{tasks}", "scheduled_tasks"),
+        b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + addressed(statement, "public"),
         room=ROOM,
         ahead=ROOM,
         look_ahead=0.25,
@@ -69,12 +70,13 @@ def _buffers(plan: Plan) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-def test_the_table_is_read_through_the_lanes_and_the_primary_key_only(crowd: Table) -> None:
+def test_the_tables_are_read_through_the_lanes_and_the_primary_keys_only(crowd: Table) -> None:
     plan = _explain(crowd)
     assert not [node for node in _nodes(plan) if node["Node Type"] == "Seq Scan"]
     assert {node["Index Name"] for node in _nodes(plan) if "Index Name" in node} == {
         "scheduled_tasks_lanes",
         "scheduled_tasks_pkey",
+        "scheduled_tasks_paused_pkey",
     }
 
 
@@ -90,6 +92,12 @@ def test_only_the_rows_that_are_taken_and_the_head_of_each_lane_are_read(crowd: 
 
 def test_types_of_other_workers_cost_nothing_but_the_step_over_their_lanes(crowd: Table) -> None:
     assert _read(_explain(crowd, types=["type-1"])) <= ROOM + 20 + 4 + 1
+
+
+def test_a_paused_type_costs_nothing_but_the_step_over_its_lanes(crowd: Table) -> None:
+    crowd.sql("INSERT INTO scheduled_tasks (task_type) SELECT 'type-1' FROM generate_series(1, 5000)")
+    crowd.sql("SELECT at_pause('type-1')")
+    assert _read(_explain(crowd)) <= ROOM + 2 * 20 + 1
 
 
 def test_known_lanes_are_not_looked_for(crowd: Table) -> None:

@@ -76,7 +76,7 @@ def test_connections_that_went_half_open_together_cost_one_deadline(far: Far) ->
     def use() -> None:
         with far.database.session() as session:
             entered.wait(PATIENCE)
-            session.probe()
+            session.rows("SELECT 1")
 
     threads = [threading.Thread(target=use) for _ in range(3)]
     for thread in threads:
@@ -140,7 +140,7 @@ def test_the_transaction_of_a_worker_that_is_paused_ends(far: Far, table: Table)
         with far.database.session() as session, session.transaction():
             session.rows("SELECT FROM {tasks} WHERE id = %(id)s FOR UPDATE", {"id": task})
             table.sql("UPDATE scheduled_tasks SET priority = 9 WHERE id = %(id)s", id=task)
-            session.probe()
+            session.rows("SELECT 1")
 
     with pytest.raises(Away):
         pause()

@@ -5,8 +5,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from at_worker.outcome import Settlement, Status
-from at_worker.store.database import Database
+from at_worker.store.claiming import SURVEY
+from at_worker.store.database import Database, addressed
 from at_worker.store.queue import Batch, Queue
+from at_worker.store.schema import BESIDE, TABLE
 from at_worker.store.settling import Leftover
 from tests.tables import Table
 
@@ -107,7 +109,8 @@ def test_extreme_columns_of_one_row_do_not_disturb_the_others(table: Table, queu
 def test_the_table_is_found_through_the_search_path(table: Table, schema: str) -> None:
     name = sql.Identifier(schema)
     table.run(sql.SQL("CREATE SCHEMA {}").format(name))
-    table.run(sql.SQL("ALTER TABLE scheduled_tasks SET SCHEMA {}").format(name))
+    for each in (TABLE, *BESIDE.values()):
+        table.run(sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(sql.Identifier(each), name))
     table.run(sql.SQL("SET search_path = {}").format(name))
     here = sql.Identifier(str(conninfo_to_dict(table.dsn)["dbname"]))
     table.run(sql.SQL("ALTER DATABASE {} SET search_path = {}").format(here, name))
@@ -116,6 +119,18 @@ def test_the_table_is_found_through_the_search_path(table: Table, schema: str) -
     database.open()
     assert _ids(Queue(database, "w-1/boot", None).claim(10, 0)) == [task]
     database.close()
+
+
+@pytest.mark.parametrize(("max_attempts", "waits"), [(5, "off"), (1, "on")])
+def test_a_claim_waits_for_the_disk_only_where_a_task_may_run_but_once(
+    table: Table, max_attempts: int, waits: str
+) -> None:
+    table.insert()
+    table.insert(max_attempts=max_attempts)
+    claim: dict[str, object] = {"room": 10, "ahead": 0, "look_ahead": 0.0, "turn": 0, "types": None}
+    with table.transaction():
+        table.sql(addressed(SURVEY.whole, "public"), **claim, holder="w-1/boot", refused=[])
+        assert table.sql("SHOW synchronous_commit") == [{"synchronous_commit": waits}]
 
 
 def test_the_largest_fencing_token_does_not_stop_a_claim(table: Table, queue: Queue) -> None:

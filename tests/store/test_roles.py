@@ -32,6 +32,9 @@ FORBIDDEN_TO_ALL = (
     "CREATE TABLE mine (task bigint REFERENCES scheduled_tasks)",
     "COMMENT ON TABLE scheduled_tasks IS 'mine'",
     "SELECT setval('scheduled_tasks_id_seq', 1)",
+    "DELETE FROM scheduled_tasks_attempts",
+    "TRUNCATE scheduled_tasks_attempts, scheduled_tasks_paused, scheduled_tasks_presence",
+    "CREATE TRIGGER mine AFTER DELETE ON scheduled_tasks_paused EXECUTE FUNCTION scheduled_tasks_forget()",
 )
 CONTRACT_UPDATES = (
     "UPDATE scheduled_tasks SET execute_at = now() + interval '3 hours' WHERE id = 1",
@@ -42,6 +45,9 @@ CHANGES = (
     "SELECT at_reschedule(1, now())",
     "SELECT at_cancel(1)",
     "SELECT at_retry(1)",
+    "SELECT at_pause('email')",
+    "SELECT at_resume('email')",
+    "DELETE FROM scheduled_tasks_paused",
 )
 REPLACE = """SELECT at_schedule('email', '{}', now(), '{"dedupe_key": "taken", "on_duplicate": "replace"}')"""
 FAILED_CALLBACKS = (
@@ -59,10 +65,16 @@ QUESTIONS = (
     "SELECT * FROM scheduled_tasks_due",
     "SELECT * FROM scheduled_tasks_running",
     "SELECT * FROM scheduled_tasks_failed",
+    "SELECT * FROM scheduled_tasks_workers",
+    "SELECT * FROM scheduled_tasks_paused",
+    "SELECT attempt, worker, outcome, error_message FROM scheduled_tasks_attempts WHERE task_id = 1",
 )
-BODIES = tuple(
-    f"SELECT {column} FROM scheduled_tasks"  # noqa: S608 - one of these four
-    for column in ("payload", "context", "result", "dedupe_key")
+BODIES = (
+    "SELECT payload FROM scheduled_tasks",
+    "SELECT context FROM scheduled_tasks",
+    "SELECT result FROM scheduled_tasks",
+    "SELECT dedupe_key FROM scheduled_tasks",
+    "SELECT result FROM scheduled_tasks_attempts",
 )
 MAY: dict[str, tuple[str, ...]] = {
     "at_producer": (
@@ -242,7 +254,8 @@ def privileges(dsn: str) -> list[tuple[object, ...]]:
             " SELECT proname::text, proowner::regrole::text, proacl::text FROM pg_proc"
             " WHERE proname ~ '^(at|scheduled_tasks)_' UNION ALL"
             " SELECT attname::text, attrelid::regclass::text, attacl::text FROM pg_attribute"
-            " WHERE attrelid = 'scheduled_tasks'::regclass ORDER BY 1, 2"
+            " WHERE attrelid IN ('scheduled_tasks'::regclass, 'scheduled_tasks_attempts'::regclass)"
+            " ORDER BY 1, 2"
         ).fetchall()
 
 
@@ -257,7 +270,11 @@ def test_applied_again_and_after_the_schema_it_changes_nothing(granted: str) -> 
 def test_applying_it_takes_rights_away_that_a_role_should_not_have(dsn: str) -> None:
     apply(dsn)
     before = privileges(dsn)
-    ddl.apply(dsn, "GRANT ALL ON scheduled_tasks TO at_producer, at_monitor, at_worker, PUBLIC")
+    ddl.apply(
+        dsn,
+        "GRANT ALL ON scheduled_tasks, scheduled_tasks_attempts"
+        " TO at_producer, at_monitor, at_worker, PUBLIC",
+    )
     apply(dsn)
     assert privileges(dsn) == before
 

@@ -39,7 +39,7 @@ def test_the_file_of_the_present_version_is_sql_ddl() -> None:
 
 
 def test_the_file_names_the_version_that_the_worker_expects(new: ddl.Shape) -> None:
-    assert new["table"]["table"][-1].startswith(f"at-worker schema {admin.SCHEMA_VERSION}:")
+    assert new["tables"]["scheduled_tasks"][-1].startswith(f"at-worker schema {admin.SCHEMA_VERSION}:")
 
 
 def test_an_upgrade_from_an_earlier_version_keeps_the_rows(earlier: Table) -> None:
