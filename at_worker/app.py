@@ -23,7 +23,7 @@ from at_worker.engine.outage import Outage
 from at_worker.engine.parent import Parent
 from at_worker.engine.poller import Poller
 from at_worker.engine.runner import Runner
-from at_worker.engine.settler import Settler
+from at_worker.engine.settler import PACE, Settler
 from at_worker.engine.stop import EXIT_NO_THREADS, Stop, thread
 from at_worker.engine.watchdog import Watchdog
 from at_worker.executors.registry import executors
@@ -110,7 +110,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             interval=settings.polling_interval,
             worker_id=settings.worker_id,
         )
-        settling = Loop("settler", settler.turn, stop.unusable)
+        settling = Loop("settler", settler.turn, stop.unusable, pace=PACE)
         polling = Loop("poller", poller.turn, stop.unusable)
         counting = Loop("countdown", countdown.turn, stop.unusable)
         countdown.wake = counting.wake

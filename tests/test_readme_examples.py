@@ -38,7 +38,8 @@ SELECT 'http_callback', 'failed', '{"url": "https://example.org/paid"}' FROM gen
 UPDATE scheduled_tasks SET started_at = execute_at, updated_at = updated_at + interval '1 us'
  WHERE attempts > 0;
 INSERT INTO scheduled_tasks_attempts (task_id, attempt, outcome) VALUES (7, 1, 'retry');
-INSERT INTO scheduled_tasks_presence (holder, worker_id, task_types, version) VALUES ('w-1/boot', 'w-1', '{}', '1');
+INSERT INTO scheduled_tasks_presence (holder, worker_id, task_types, version)
+VALUES ('w-1/boot', 'w-1', '{}', '1');
 INSERT INTO scheduled_tasks_paused (task_type) VALUES ('audit');
 """
 

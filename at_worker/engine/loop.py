@@ -24,7 +24,8 @@ class Loop:
 
     A turn returns the seconds until the next one, or None to wait until it is woken. A database that is away
     or a surprise delays the next turn; neither ends the loop, only a MemoryError does. `unusable` hears of
-    what waiting cannot mend. `interrupt` ends a turn that waits for something else than its wake-up.
+    what waiting cannot mend. `interrupt` ends a turn that waits for something else than its wake-up. Turns
+    begin at least `pace` seconds apart: the first after a rest comes at once, under load each has more to do.
     """
 
     def __init__(
@@ -33,13 +34,16 @@ class Loop:
         turn: Turn,
         unusable: Callable[[Unusable], None],
         interrupt: Callable[[], None] = lambda: None,
+        *,
+        pace: float = 0.0,
     ) -> None:
         self.name = name
+        self._pace = pace
         self._turn = turn
         self._unusable = unusable
         self._interrupt = interrupt
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._told = ("", float("-inf"))
         self._thread = thread(name, self._run)
 
@@ -53,7 +57,7 @@ class Loop:
 
     def stop(self) -> None:
         """Let the present turn be the last."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         self._interrupt()
 
@@ -67,9 +71,12 @@ class Loop:
         while True:
             # Cleared before the turn: a wake during the turn counts for the next one.
             self._wake.clear()
-            if self._stopping:
+            if self._stopping.is_set():
                 return
+            next_turn = time.monotonic() + self._pace
             self._wake.wait(self._one_turn())
+            if (wait := next_turn - time.monotonic()) > 0:
+                self._stopping.wait(wait)
 
     def _one_turn(self) -> float | None:
         try:

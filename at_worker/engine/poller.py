@@ -21,6 +21,9 @@ ANNOUNCE = 1.0
 # Long enough for a claim to arrive in time, short enough that what people change in it hardly matters.
 LOOK_AHEAD = 0.25
 CROWDED_PAUSE = 0.01
+# While threads are what is scarce, claims come so far apart that each takes several rows; those threads that
+# run short tasks have been given work for longer (see Runner.room).
+PACE = 0.005
 MOST_UNWRITTEN = 1000
 # A claim that got no answer may still be on the way, or wait for a stalled disk or standby to commit: for so
 # many seconds its worker looks for what it brought, as often as this.
@@ -63,6 +66,7 @@ class Poller:
         self._most_held = runner.concurrency + max(MOST_UNWRITTEN, 4 * batch_size)
         self._turns = 0
         self._hungry = False
+        self._paced = 0.0
         self._planning = threading.Lock()
         self._planned = 0.0
         self._doubt_until = 0.0
@@ -76,7 +80,7 @@ class Poller:
     def thread_freed(self) -> None:
         """A thread is idle again; that matters only while rows are waiting for one."""
         if self._hungry:
-            self._plan(0.0)
+            self._plan(self._paced)
 
     def heard(self, announcements: Sequence[Announcement]) -> None:
         """Rows became pending; nothing announced: look for what was missed."""
@@ -125,6 +129,7 @@ class Poller:
             self._hand_back_unheld()
         startable = min(self._runner.room, self._most_held - self._leases.count)
         room = min(self._batch_size, startable)
+        self._paced = 0.0 if room == self._batch_size else time.monotonic() + PACE
         if room <= 0:
             return self._announce(self._interval)
         ahead = max(0, min(room, startable - self._countdown.held))
@@ -141,7 +146,7 @@ class Poller:
         self._found += len(batch.tasks)
         self._hungry = batch.size == room
         if self._hungry:
-            return self._announce(0.0)
+            return self._announce(max(0.0, self._paced - time.monotonic()))
         if len(soon) == ahead:
             # More may be near than can be held now.
             return self._announce(CROWDED_PAUSE)
