@@ -1,6 +1,7 @@
 """The examples of the README work as they stand there."""
 
 import base64
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from at_worker.executors.registry import GROUP, executors
 from at_worker.plugin import AnyExecutor
 from at_worker.timespec import parse
 from tests.executors.email.mails import attempt
-from tests.readme import BLOCKS, README, blocks, quoted, rows
+from tests.readme import BLOCKS, README, blocks, quoted, rows, section
 
 # So that every statement of the README finds some; it changes the one with the id 7.
 ROWS_IN_EVERY_STATE = """
@@ -58,8 +59,11 @@ def connection(dsn: str) -> Iterator[Connection]:
 def known(tmp_path: Path) -> Iterator[dict[str, AnyExecutor]]:
     (secrets,) = re.findall(r"^```\n(AT_SECRET_.*?)^```$", README, re.MULTILINE | re.DOTALL)
     (tmp_path / ".env").write_text(secrets.replace("/run/secrets", str(tmp_path)))
+    for _, name, template in (block for block in BLOCKS if block[0] == "jinja"):
+        (tmp_path / "templates" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "templates" / name).write_text(template, encoding="utf-8")
     (tmp_path / "shop_signing").write_text(f"whsec_{base64.b64encode(bytes(24)).decode()}\n")
-    with executors(load({}, (tmp_path / ".env",))) as found:
+    with executors(load({"SMTP_TEMPLATES": str(tmp_path / "templates")}, (tmp_path / ".env",))) as found:
         yield dict(found)
 
 
@@ -103,11 +107,27 @@ def test_the_python_example_inserts_an_order_and_its_task(
     assert connection.execute("SELECT count(*) FROM orders").fetchone() == (1,)
 
 
-@pytest.mark.parametrize(("task_type", "payload"), [(label, code) for _, label, code in BLOCKS if label])
+@pytest.mark.parametrize(
+    ("task_type", "payload"), [(label, code) for language, label, code in BLOCKS if language == "json"]
+)
 def test_every_payload_in_the_readme_is_valid(
     task_type: str, payload: str, known: dict[str, AnyExecutor]
 ) -> None:
     known[task_type].parse(jsontext.parse(payload))
+
+
+def test_the_template_of_the_readme_makes_a_mail_and_tells_what_is_missing(
+    known: dict[str, AnyExecutor],
+) -> None:
+    (payload,) = (json.loads(code) for _, label, code in BLOCKS if label == "email" and "template" in code)
+    made = known["email"].parse(payload).content.decode()
+    assert "Subject: Your order 42\r\n" in made
+    assert "\r\nTea & cups                     19.9\r\n\r\nTotal: 19.9\r\n" in made
+    assert "<li>Tea &amp; cups: 19.9</li>" in made
+    del payload["template_data"]["order"]["total"]
+    (told,) = re.findall("`(template_data.* is missing .*?)`", section("### E-mail templates"))
+    with pytest.raises(InvalidPayload, match=re.escape(told)):
+        known["email"].parse(payload)
 
 
 @pytest.mark.parametrize(

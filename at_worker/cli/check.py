@@ -28,8 +28,8 @@ Example:
 def check() -> None:
     """Tell whether the database, the broker and the mail server answer, and which pending tasks would fail.
 
-    The broker and the mail server are tried where RABBITMQ_URL and SMTP_HOST are set. Nothing is sent and
-    nothing is changed. The exit code is 1 where something is wrong.
+    The broker and the mail server are tried where RABBITMQ_URL and SMTP_HOST are set, and all templates where
+    SMTP_TEMPLATES is. Nothing is sent and nothing is changed. The exit code is 1 where something is wrong.
     """
     # The other commands, and so the parent of the workers, do without the libraries of the executors.
     from at_worker.executors.email import Email  # noqa: PLC0415 - others do without it
@@ -47,6 +47,8 @@ def check() -> None:
                 continue
             with closing(kind(given)) as server:
                 fine = _try(kind.__name__, server.reach) and fine
+        if (directory := given.smtp_templates) is not None:
+            fine = _try("e-mail templates", lambda: _compile(directory)) and fine
         if reachable:
             fine = _try("pending tasks", lambda: _validate(database, given.task_types, known)) and fine
     sys.exit(0 if fine else CheckFailed.exit_code)
@@ -59,7 +61,7 @@ class _Wrong(Exception):
 def _try(subject: str, attempt: Callable[[], str]) -> bool:
     try:
         _tell(f"ok    {subject}: {attempt()}")
-    except (_Wrong, Unavailable, Unusable, Refused) as error:
+    except (_Wrong, MissingSetting, Unavailable, Unusable, Refused) as error:
         _tell(f"WRONG {subject}: {error}")
     except Exception as error:  # noqa: BLE001 - whatever a server or a library comes up with is the answer
         _tell(f"WRONG {subject}: {one_line(error)}")
@@ -81,6 +83,17 @@ def _reach(database: Database, *, deletes: bool) -> str:
     if version < admin.SCHEMA_VERSION:
         raise _Wrong(f"schema version {version} is not {admin.SCHEMA_VERSION}; at-worker init-db upgrades it")
     return f"{database.name}, schema version {version}"
+
+
+def _compile(directory: str) -> str:
+    from at_worker.executors.email.templates import Templates  # noqa: PLC0415 - others do without it
+
+    count, problems = Templates(directory).problems()
+    for problem in problems[:LISTED]:
+        _tell(f"      {problem}")
+    if problems:
+        raise _Wrong(f"{len(problems)} of {count} files in {directory} are no templates")
+    return f"{count} files in {directory}"
 
 
 def _validate(database: Database, types: tuple[str, ...] | None, known: Mapping[str, AnyExecutor]) -> str:

@@ -206,6 +206,12 @@ class Settings:
     smtp_from: str = _setting(
         "SMTP_FROM", "", values.sender, "sender of mails that name none (default: at-worker@ host name)"
     )
+    smtp_templates: str | None = _setting(
+        "SMTP_TEMPLATES",
+        "",
+        values.optional(values.directory),
+        "directory of the templates that mails may name (default: none)",
+    )
     smtp_ca_file: str | None = _setting(
         "SMTP_CA_FILE",
         "",

@@ -3,6 +3,7 @@
 import ipaddress
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -123,6 +124,14 @@ def sender(text: str) -> str:
 def listen_dsn(text: str) -> str:
     """The address of a PostgreSQL, or `off`."""
     return LISTEN_OFF if text.lower() == LISTEN_OFF else database_url(text)
+
+
+def directory(text: str) -> str:
+    """A directory that is there; relative to the current one."""
+    path = Path(text).absolute()
+    if not path.is_dir():
+        raise ValueError(f"{text!r} is not a directory")
+    return str(path)
 
 
 def certificates(text: str) -> str:

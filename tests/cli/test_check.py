@@ -1,3 +1,4 @@
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -97,6 +98,40 @@ def test_a_task_that_names_a_missing_secret_is_listed(table: Table, at_worker: A
     assert told.exit_code == 1
     said = "missing setting: auth.bearer: this worker has no AT_SECRET_SHOP"
     assert f"task {task} (http_callback) would fail: {said}" in told.output
+
+
+def test_templates_are_tried_and_so_are_the_rows_that_name_them(
+    table: Table, at_worker: AtWorker, tmp_path: Path
+) -> None:
+    (tmp_path / "hello.subject.txt").write_text("Hello")
+    (tmp_path / "hello.txt").write_text("Hello {{ name }}")
+    told = at_worker("check", DATABASE_URL=table.dsn, SMTP_TEMPLATES=str(tmp_path))
+    assert told.exit_code == 0
+    assert f"ok    e-mail templates: 2 files in {tmp_path}\n" in told.output
+
+    (tmp_path / "broken.html").write_text("<p>\n{% if %}")
+    fine, wrong = (
+        table.insert("email", {"to": "a@example.org", "template": "hello", "template_data": data})
+        for data in ({"name": "Ann"}, {"nmae": "Ann"})
+    )
+    told = at_worker("check", DATABASE_URL=table.dsn, SMTP_TEMPLATES=str(tmp_path))
+    assert told.exit_code == 1
+    assert "      broken.html, line 2: Expected an expression, got 'end of statement block'\n" in told.output
+    assert f"WRONG e-mail templates: 1 of 3 files in {tmp_path} are no templates\n" in told.output
+    said = "invalid payload: template_data.name: is missing (hello.txt, line 1)"
+    assert f"task {wrong} (email) would fail: {said}\n" in told.output
+    assert f"task {fine} " not in told.output
+
+
+def test_a_task_that_names_a_template_is_listed_where_there_are_none(
+    table: Table, at_worker: AtWorker
+) -> None:
+    task = table.insert("email", {"to": "a@example.org", "template": "hello"})
+    told = at_worker("check", DATABASE_URL=table.dsn)
+    assert told.exit_code == 1
+    said = "missing setting: template: SMTP_TEMPLATES is not set"
+    assert f"task {task} (email) would fail: {said}\n" in told.output
+    assert "templates:" not in told.output
 
 
 def test_a_task_of_an_unknown_type_is_listed_with_the_known_ones(table: Table, at_worker: AtWorker) -> None:

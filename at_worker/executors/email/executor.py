@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from at_worker.config import ConfigError, Settings
 from at_worker.executors.email import delivery, mail, mailbox
+from at_worker.executors.email.content import Render, no_templates
 from at_worker.executors.email.delivery import Progress
 from at_worker.executors.email.mail import Mail
 from at_worker.executors.email.pool import SmtpPool
@@ -24,6 +25,9 @@ class Email:
             self._sender = mailbox.one("SMTP_FROM", settings.smtp_from)
         except InvalidPayload as problem:
             raise ConfigError([f"{problem.field}: {problem.why}"]) from None
+        self._render = (
+            no_templates if settings.smtp_templates is None else _templates(settings.smtp_templates)
+        )
         self._timeout = settings.smtp_timeout
         self._server = Server(
             host=settings.smtp_host,
@@ -36,7 +40,7 @@ class Email:
         self._smtp = SmtpPool(self._server)
 
     def parse(self, payload: Json) -> Mail:
-        return mail.parse(payload, self._sender)
+        return mail.parse(payload, self._sender, self._render)
 
     def destination(self, payload: Mail) -> str:  # noqa: ARG002 - all mails go to one server
         """The mail server."""
@@ -66,3 +70,9 @@ class Email:
 
     def close(self) -> None:
         self._smtp.close()
+
+
+def _templates(directory: str) -> Render:
+    from at_worker.executors.email.templates import Templates  # noqa: PLC0415 - a worker without templates does without
+
+    return Templates(directory).render

@@ -9,8 +9,9 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from at_worker.executors import fields
-from at_worker.executors.email import attachment, headertext, mailbox
+from at_worker.executors.email import attachment, content, headertext, mailbox
 from at_worker.executors.email.attachment import Attachment
+from at_worker.executors.email.content import Content, Render, no_templates
 from at_worker.executors.email.mailbox import Mailbox
 from at_worker.jsontext import Json
 from at_worker.plugin import Attempt, InvalidPayload
@@ -41,8 +42,8 @@ class Mail:
     content: bytes = field(repr=False)
 
 
-def parse(payload: Json, default_sender: Mailbox) -> Mail:
-    """Check a payload and render its message. Raises InvalidPayload."""
+def parse(payload: Json, default_sender: Mailbox, render: Render = no_templates) -> Mail:
+    """Check a payload and render its message. Raises InvalidPayload, and MissingSetting for a template."""
     members = fields.members(payload)
     to = mailbox.several(members, "to")
     if not to:
@@ -51,17 +52,14 @@ def parse(payload: Json, default_sender: Mailbox) -> Mail:
     reply_to = mailbox.several(members, "reply_to")
     given_sender = fields.text(members, "from")
     sender = default_sender if given_sender is None else mailbox.one("from", given_sender)
-    subject = headertext.decoded("subject", fields.required_line(members, "subject"))
+    said = content.parse(members, render)
     headers = _headers(members)
-    text = _content(members, "body")
-    if text is None:
-        raise InvalidPayload("body", "is missing")
-    mime = _mime(text, _content(members, "html"), attachment.several(members))
+    mime = _mime(said, attachment.several(members))
 
     head = [f"From: {mailbox.header([sender])}", f"To: {mailbox.header(to)}"]
     head += [f"Cc: {mailbox.header(cc)}"] if cc else []
     head += [f"Reply-To: {mailbox.header(reply_to)}"] if reply_to else []
-    head += [headertext.folded(name, value) for name, value in {"Subject": subject, **headers}.items()]
+    head += [headertext.folded(name, value) for name, value in {"Subject": said.subject, **headers}.items()]
     everybody = (*to, *cc, *bcc)
     return Mail(
         sender=sender.address,
@@ -103,20 +101,11 @@ def _headers(members: Mapping[str, Json]) -> dict[str, str]:
     return found
 
 
-def _content(members: Mapping[str, Json], name: str) -> str | None:
-    value = fields.text(members, name)
-    if value is not None:
-        fields.utf8(name, value)
-        if "\0" in value:
-            raise InvalidPayload(name, "holds the control character U+0000")
-    return value
-
-
-def _mime(text: str, html: str | None, attachments: Sequence[Attachment]) -> bytes:
+def _mime(said: Content, attachments: Sequence[Attachment]) -> bytes:
     message = EmailMessage(_POLICY)
-    message.set_content(text)
-    if html is not None:
-        message.add_alternative(html, subtype="html")
+    message.set_content(said.body)
+    if said.html is not None:
+        message.add_alternative(said.html, subtype="html")
     for part in attachments:
         message.add_attachment(
             part.content,

@@ -14,6 +14,7 @@ from at_worker.executors.email import mail
 from at_worker.executors.email.mail import Mail
 from at_worker.executors.email.mailbox import Mailbox
 from at_worker.jsontext import Json
+from at_worker.plugin import MissingSetting
 from tests.executors.email.mails import LEAST, UID, attempt
 
 # Text that JSON in PostgreSQL can hold and a header may.
@@ -116,7 +117,40 @@ BROKEN: list[tuple[str, Json]] = [
     ("from", {**LEAST, "from": "a@example.org, b@example.org"}),
     ("from", {**LEAST, "from": "x\r\nBcc: eve@example.org <a@example.org>"}),
     ("subject", {"to": "a@example.org", "body": "b"}),
-    ("subject", {"to": "a@example.org", "template": "welcome"}),
+    ("subject", {**LEAST, "template": "welcome"}),
+    ("body", {"to": "a@example.org", "template": "welcome", "body": ""}),
+    ("html", {"to": "a@example.org", "template": "welcome", "html": "<p>"}),
+    ("template", {"to": "a@example.org", "template": 7}),
+    ("template", {"to": "a@example.org", "template": ["welcome"]}),
+    *(
+        ("template", {"to": "a@example.org", "template": name})
+        for name in (
+            "",
+            " ",
+            ".",
+            "..",
+            "../welcome",
+            "/etc/passwd",
+            "welcome/../welcome",
+            "welcome/",
+            "a//b",
+            "a\\b",
+            "welcome.html",
+            ".welcome",
+            "welcome\n",
+            "wel come",
+            "w\u00e9lcome",
+            "welcome\u0000",
+            "{{ 7 }}",
+            "C:welcome",
+            "%2e%2e/welcome",
+            "x" * 201,
+        )
+    ),
+    ("template_data", {"to": "a@example.org", "template": "welcome", "template_data": "x"}),
+    ("template_data", {"to": "a@example.org", "template": "welcome", "template_data": []}),
+    ("template_data", {**LEAST, "template_data": 7}),
+    ("to", {"template": "welcome"}),
     ("subject", {**LEAST, "subject": None}),
     ("subject", {**LEAST, "subject": ""}),
     ("subject", {**LEAST, "subject": 7}),
@@ -443,3 +477,8 @@ def test_a_long_header_value_without_blanks_is_folded() -> None:
 
 def test_unknown_keys_are_ignored() -> None:
     assert parsed(template_data={"a": 1}, whatever=7) == parsed()
+
+
+def test_a_template_needs_a_worker_that_has_templates() -> None:
+    with pytest.raises(MissingSetting, match=r"^missing setting: template: SMTP_TEMPLATES is not set$"):
+        mail.parse({"to": "ann@example.org", "template": "welcome"}, Mailbox("", "at-worker", "host.example"))
