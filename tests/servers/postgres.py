@@ -79,9 +79,9 @@ class Postgres:
 
 
 @contextmanager
-def postgres(directory: Path) -> Iterator[Postgres]:
+def postgres(directory: Path, binaries: Path | None = None) -> Iterator[Postgres]:
     """A new server that runs; at the end of the block it is stopped, if it still runs."""
-    cluster = unprivileged(Cluster(directory, find_binaries()))
+    cluster = unprivileged(Cluster(directory, binaries or find_binaries()))
     password = secrets.token_urlsafe(24)
     create(cluster, password)
     hand_over(cluster, directory)
