@@ -21,6 +21,13 @@ _DECODER = simplejson.JSONDecoder(parse_float=_Number)
 _ENCODER = simplejson.JSONEncoder(
     use_decimal=True, ensure_ascii=False, separators=(",", ":"), default=str, ignore_nan=True
 )
+# In ASCII it passes through a connection of any encoding.
+_STRICT_ENCODER = simplejson.JSONEncoder(
+    use_decimal=True,
+    separators=(",", ":"),
+    allow_nan=False,
+    encoding=None,  # type: ignore[arg-type]  # no text out of bytes; types-simplejson lacks it
+)
 
 
 def parse(text: str) -> Json:
@@ -40,4 +47,10 @@ def parse(text: str) -> Json:
 def render(value: object) -> str:
     """Render as compact JSON in UTF-8 characters; what JSON does not know becomes its `str()`."""
     text: str = _ENCODER.encode(value)
+    return text
+
+
+def render_strictly(value: Json) -> str:
+    """Render as compact JSON in ASCII. Raises TypeError or ValueError for what JSON does not know."""
+    text: str = _STRICT_ENCODER.encode(value)
     return text

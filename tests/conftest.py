@@ -83,6 +83,12 @@ def dsn(server_dsn: str, template: str) -> Iterator[str]:
     yield from _fresh(server_dsn, template)
 
 
+@pytest.fixture(scope="module")
+def module_dsn(server_dsn: str, template: str) -> Iterator[str]:
+    """The same for all tests of a module, which take back what they did."""
+    yield from _fresh(server_dsn, template)
+
+
 @pytest.fixture
 def table(dsn: str) -> Iterator[Table]:
     """The table of a fresh database, as people use it."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from at_worker.jsontext import parse, render
+from at_worker.jsontext import parse, render, render_strictly
 
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False).map(str)
 VALUES = st.recursive(
@@ -70,3 +70,16 @@ def test_a_number_of_too_many_digits_says_so() -> None:
 def test_a_text_nested_too_deeply_says_so(text: str) -> None:
     with pytest.raises(ValueError, match="is nested too deeply"):
         parse(text)
+
+
+@given(VALUES)
+def test_what_a_program_hands_over_arrives_in_ascii(value: object) -> None:
+    rendered = render_strictly(value)  # type: ignore[arg-type]  # the strategy does not tell its type
+    assert rendered.isascii()
+    assert parse(rendered) == value
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"bytes", float("inf")], ids=str)
+def test_what_is_not_json_is_not_guessed_at(value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        render_strictly({"a": [value]})  # type: ignore[list-item]  # what this is about
