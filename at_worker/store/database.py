@@ -4,9 +4,9 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Protocol
 
 import psycopg
 from psycopg import conninfo, sql
@@ -112,6 +112,13 @@ class Session:
     def create_database(self, name: str) -> None:
         """Create a database; its name is quoted, statements of this kind take no parameters."""
         self._connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+class Sessions(Protocol):
+    """What lends sessions: the connections of a worker, or the one of a test."""
+
+    def session(self) -> AbstractContextManager[Session]:
+        """Lend one. Raises Unavailable, Refused or Unusable for whatever goes wrong meanwhile."""
 
 
 class Database:

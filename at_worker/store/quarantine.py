@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, Self, TypeVar
 
-from at_worker.store.database import Database, Parameters, Row
+from at_worker.store.database import Parameters, Row, Sessions
 from at_worker.store.errors import Refused
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Choosing:
 class Quarantine:
     """Runs one kind of statement, and keeps rows out of it that PostgreSQL refused; `act` is its noun."""
 
-    def __init__(self, database: Database, act: str) -> None:
+    def __init__(self, database: Sessions, act: str) -> None:
         self._database = database
         self._act = act
         self._until: dict[int, float] = {}

@@ -12,7 +12,7 @@ from at_worker import jsontext
 from at_worker.outcome import Settlement, Status
 from at_worker.store.claiming import CLAIM, SURVEY
 from at_worker.store.clock import Clock
-from at_worker.store.database import Database
+from at_worker.store.database import Sessions
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import task
@@ -80,7 +80,7 @@ class Queue:
     """The statements of one worker; `types` of None means every type."""
 
     def __init__(
-        self, database: Database, holder: str, types: Sequence[str] | None, survey_interval: float = 5.0
+        self, database: Sessions, holder: str, types: Sequence[str] | None, survey_interval: float = 5.0
     ) -> None:
         self._database = database
         self._claims = Quarantine(database, "claim")
