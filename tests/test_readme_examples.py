@@ -1,26 +1,30 @@
 """The examples of the README work as they stand there."""
 
+import asyncio
 import base64
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from psycopg import Connection
+from psycopg import AsyncConnection, Connection
 
-from at_worker import Done, InvalidPayload, jsontext
+from at_worker import Done, HttpCallback, InvalidPayload, jsontext, schedule
 from at_worker.config import load
-from at_worker.executors.registry import GROUP, executors
+from at_worker.executors.registry import BUILT_IN, GROUP, executors
 from at_worker.plugin import AnyExecutor
 from at_worker.timespec import parse
 from tests.executors.email.mails import attempt
-from tests.readme import BLOCKS, README, blocks, quoted, rows, section
+from tests.readme import BLOCKS, README, ROOT, blocks, quoted, rows, section
 
 # So that every statement of the README finds some; it changes the one with the id 7.
 ROWS_IN_EVERY_STATE = """
@@ -94,10 +98,13 @@ def test_the_statements_of_the_readme_insert_valid_payloads(
         known[task_type].parse(jsontext.parse(payload))
 
 
-def test_the_python_example_inserts_an_order_and_its_task(
-    connection: Connection, known: dict[str, AnyExecutor]
+@pytest.mark.parametrize(
+    "example",
+    [code for code in blocks("python") if "with connection.transaction()" in code and "async" not in code],
+)
+def test_the_python_examples_insert_an_order_and_its_task(
+    example: str, connection: Connection, known: dict[str, AnyExecutor]
 ) -> None:
-    (example,) = (code for code in blocks("python") if "connection.transaction()" in code)
     exec(example, {"connection": connection})  # noqa: S102 - our own example
     ((task_type, payload, execute_at),) = connection.execute(
         "SELECT task_type, payload::text, execute_at FROM scheduled_tasks"
@@ -105,6 +112,70 @@ def test_the_python_example_inserts_an_order_and_its_task(
     known[task_type].parse(jsontext.parse(payload))
     assert timedelta(minutes=59) < execute_at - datetime.now(UTC) < timedelta(minutes=61)
     assert connection.execute("SELECT count(*) FROM orders").fetchone() == (1,)
+
+
+def test_the_asynchronous_example_pays_an_order_and_schedules_its_task(
+    connection: Connection, dsn: str, known: dict[str, AnyExecutor]
+) -> None:
+    (example,) = (code for code in blocks("python") if "async def" in code)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - our own example
+
+    async def program() -> int:
+        async with await AsyncConnection.connect(dsn) as opened:
+            task: int = await names["pay"](opened, 42)
+            return task
+
+    task = asyncio.run(program())
+    row = connection.execute("SELECT id, task_type, payload::text FROM scheduled_tasks").fetchone()
+    assert row is not None
+    assert row[0] == task
+    known[row[1]].parse(jsontext.parse(row[2]))
+
+
+def test_the_tasks_of_the_python_example_are_valid(
+    connection: Connection, known: dict[str, AnyExecutor]
+) -> None:
+    (example,) = (code for code in blocks("python") if "producer" in code)
+    exec(example, {"connection": connection})  # noqa: S102 - our own example
+    inserted = connection.execute("SELECT task_type, payload::text FROM scheduled_tasks").fetchall()
+    assert {task_type for task_type, _ in inserted} == {*BUILT_IN, "append_line"}
+    for task_type, payload in inserted:
+        if task_type in BUILT_IN:
+            known[task_type].parse(jsontext.parse(payload))
+
+
+def test_the_examples_of_programs_pass_a_type_checker(tmp_path: Path) -> None:
+    examples = [code for code in blocks("python") if "producer" in code or "async def" in code]
+    source = "\n".join(["from psycopg import Connection", "connection: Connection", *examples])
+    (tmp_path / "program.py").write_text(source, encoding="utf-8")
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", tmp_path / "program.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_example_of_a_test_passes_and_can_fail(connection: Connection) -> None:
+    (example,) = (code for code in blocks("python") if "run_due" in code)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - our own example
+    test = names["test_a_paid_order_is_reported_after_an_hour"]
+
+    def run(callback: HttpCallback) -> None:
+        names["pay"] = lambda c, order: schedule(c, callback, timedelta(hours=1))  # noqa: ARG005 - the example's
+        test(connection)
+
+    run(HttpCallback("https://example.org", data={"order": 42}))
+    for mistake in (
+        HttpCallback("https://example.org", data={"order": 43}),
+        HttpCallback("gopher://order:42"),
+    ):
+        with pytest.raises(AssertionError):
+            run(mistake)
 
 
 @pytest.mark.parametrize(
