@@ -127,10 +127,10 @@ def test_an_asynchronous_connection_will_do(module_dsn: str) -> None:
 def test_the_connection_stays_as_it_was(connection: Connection) -> None:
     told: list[str | None] = []
     connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+    # That one is set for the transaction alone, by its claims.
     settings: LiteralString = """
         SELECT name, setting FROM pg_settings
-         WHERE name NOT LIKE 'plpgsql.%' AND name <> 'synchronous_commit' -- of the transaction that claims alone
-         ORDER BY name
+         WHERE name NOT LIKE 'plpgsql.%' AND name <> 'synchronous_commit' ORDER BY name
         """
     before = connection.execute(settings).fetchall()
     with connection.transaction():
