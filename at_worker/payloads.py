@@ -16,9 +16,7 @@ from at_worker.plugin import InvalidPayload
 class Payload(Protocol):
     """A payload that knows its type; a plug-in may offer classes of its own."""
 
-    @property
-    def task_type(self) -> str:
-        """The column of that name."""
+    task_type: ClassVar[str]
 
     def payload(self) -> Json:
         """What goes into the column `payload`."""

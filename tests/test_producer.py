@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, LiteralString, assert_type
+from typing import Any, ClassVar, LiteralString, assert_type
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -16,6 +16,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow, class_row, dict_row, tuple_row
 
 from at_worker import Email, HttpCallback, RabbitMQ, Secret, schedule
+from at_worker.jsontext import Json
 from at_worker.producer import cancel, reschedule, retry
 from at_worker.store.admin import ddl
 
@@ -177,6 +178,18 @@ def test_a_length_of_time_passes_whatever_the_calendar_does(
 def test_an_instant_is_what_it_is_in_its_own_zone(instant: datetime, connection: Connection) -> None:
     task = schedule(connection, ("probe", {}), instant)
     assert ask(connection, "SELECT execute_at FROM scheduled_tasks WHERE id = %s", task) == (instant,)
+
+
+def test_a_plug_in_may_have_a_class_for_its_payload(connection: Connection) -> None:
+    class Line:
+        task_type: ClassVar[str] = "append_line"
+
+        def payload(self) -> Json:
+            return {"line": "hello"}
+
+    task = schedule(connection, Line())
+    assert column(connection, "task_type", task) == "append_line"
+    assert column(connection, "payload", task) == {"line": "hello"}
 
 
 def test_every_option_sets_its_column(connection: Connection) -> None:

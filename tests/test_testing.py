@@ -73,6 +73,12 @@ def test_types_without_an_executor_stay(connection: Connection) -> None:
     assert run_due(connection, {"probe": Fake()}) == []
 
 
+def test_a_paused_type_stays(connection: Connection) -> None:
+    schedule(connection, ("probe", {}))
+    connection.execute("SELECT at_pause('probe')")
+    assert run_due(connection, {"probe": Fake()}) == []
+
+
 def test_nothing_is_left_where_the_test_takes_its_transaction_back(
     connection: Connection, module_dsn: str
 ) -> None:
