@@ -119,8 +119,11 @@ class Email:
     attachments: Sequence[Attachment] | None = None
 
     def __post_init__(self) -> None:
-        for key in ("subject", "body") if self.template is None else ():
-            if getattr(self, key) is None:
+        for key in ("subject", "body", "html"):
+            given = getattr(self, key) is not None
+            if self.template is not None and given:
+                raise InvalidPayload(key, "cannot stand beside template, which makes it")
+            if self.template is None and not given and key != "html":
                 raise InvalidPayload(key, "is missing, and so is template")
 
     def payload(self) -> Json:
