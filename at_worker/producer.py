@@ -131,8 +131,9 @@ def _rendered(options: Options) -> dict[str, Json]:
 
 
 def _interval(length: timedelta) -> str:
-    """Without days, which PostgreSQL would count by the calendar."""
-    return f"{length // timedelta(microseconds=1)} microseconds"
+    """As hours:minutes:seconds; days PostgreSQL would count by the calendar."""
+    hours, rest = divmod(abs(length), timedelta(hours=1))
+    return f"{'-' if length < NOW else ''}{hours}{str(rest).removeprefix('0')}"
 
 
 def _json(name: str, value: Json) -> str:

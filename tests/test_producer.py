@@ -153,7 +153,16 @@ def test_without_a_time_a_task_is_due_at_once(connection: Connection) -> None:
     assert ask(connection, "SELECT execute_at = now() FROM scheduled_tasks WHERE id = %s", task) == (True,)
 
 
-@pytest.mark.parametrize("length", [timedelta(days=200, microseconds=1), timedelta(hours=-1)], ids=str)
+@pytest.mark.parametrize(
+    "length",
+    [
+        timedelta(days=200, microseconds=1),
+        timedelta(days=36500),
+        timedelta(hours=-1),
+        timedelta(seconds=-0.5),
+    ],
+    ids=str,
+)
 def test_a_length_of_time_passes_whatever_the_calendar_does(
     length: timedelta, connection: Connection
 ) -> None:
