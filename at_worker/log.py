@@ -1,7 +1,6 @@
 """Log lines, as text for people or as JSON for collectors, on stderr."""
 
 import logging
-import re
 import sys
 import threading
 import time
@@ -10,10 +9,9 @@ from types import TracebackType
 from typing import Literal, TextIO
 
 from at_worker import jsontext, redact
+from at_worker.text import visible
 
 FIELDS = ("worker", "task_id", "task_type", "attempt", "context")
-# A receiver's answer or a task_type may hold line breaks; one message stays one line.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class _Text(logging.Formatter):
@@ -23,7 +21,8 @@ class _Text(logging.Formatter):
         super().__init__("%(asctime)s.%(msecs)03dZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
-        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
+        # A receiver's answer or a task_type may hold line breaks; one message stays one line.
+        return visible(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
         return redact.text(super().format(record))

@@ -19,7 +19,9 @@ SHORTEST = 8
 # So much of a secret at the end of a text that was cut counts as the secret.
 _SHORTEST_REST = 6
 
-_SENSITIVE = re.compile("auth|cookie|credential|key|pass|pwd|secret|session|sig|token", re.IGNORECASE)
+_SENSITIVE = re.compile(
+    "auth(?!ors?$)|cookie|credential|(?<!routing_)key|pass|pwd|secret|session|sig|token", re.IGNORECASE
+)
 _ESCAPE = re.compile("%..")
 _URL_SAFE = str.maketrans("+/", "-_")
 _URL = re.compile(r"""://[^\s"'<>]+""")
@@ -50,6 +52,37 @@ def result(value: Json) -> Json:
             return [result(item) for item in value]
         case _:
             return value
+
+
+def payload(value: Json) -> Json:
+    """A payload as people may see it: nothing that its name says is secret, else as `text` and `result` do.
+
+    A reference to a secret, `{"$secret": "NAME"}`, is none.
+    """
+    match value:
+        case str():
+            return text(value)
+        case Mapping():
+            return {
+                name: _hidden(item) if is_sensitive(name) and name != "$secret" else payload(item)
+                for name, item in value.items()
+            }
+        case list() | tuple():
+            return [payload(item) for item in value]
+        case _:
+            return value
+
+
+def _hidden(value: Json) -> Json:
+    match value:
+        case Mapping():
+            return {name: item if name == "$secret" else _hidden(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_hidden(item) for item in value]
+        case None | bool():
+            return value
+        case _:
+            return HIDDEN
 
 
 def without(given: str, secrets: Iterable[str]) -> str:

@@ -4,6 +4,8 @@ import re
 
 LONGEST_ERROR = 4096
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# Control characters, line ends, lone surrogates, and what turns the direction of the text around it.
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -15,6 +17,11 @@ def clean(text: str) -> str:
 def clean_json(text: str) -> str:
     """The same for a rendered JSON text, where NUL is an escape that jsonb refuses."""
     return _ESCAPED_NUL.sub("\\1\ufffd", clean(text))
+
+
+def visible(text: str) -> str:
+    """A text of one line that does nothing to a terminal: what is not to be seen is escaped."""
+    return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def clip(text: str, longest: int = LONGEST_ERROR) -> str:

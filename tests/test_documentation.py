@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from at_worker import __version__
 from at_worker.cli import main
-from at_worker.cli.errors import CheckFailed, WrongSettings
+from at_worker.cli.errors import Failed, WrongSettings
 from at_worker.config import Settings, load, secret_variables, variables
 from at_worker.engine import stop
 from at_worker.executors.http_callback.executor import identity
@@ -112,7 +112,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     documented = {int(code) for row in rows("## Exit codes") for code in row[0].split(",")}
     assert documented == {
         stop.EXIT_OK,
-        CheckFailed.exit_code,
+        Failed.exit_code,
         WrongSettings.exit_code,
         stop.EXIT_DATABASE,
         stop.EXIT_NO_THREADS,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from at_worker.durations import seconds
+from at_worker.durations import seconds, spoken
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,22 @@ def test_no_text_gives_a_negative_duration_or_another_error(text: str) -> None:
     except ValueError:
         return
     assert length >= 0
+
+
+@pytest.mark.parametrize(
+    ("length", "told"),
+    [
+        (-1, "0 s"),
+        (0.234, "0.2 s"),
+        (5, "5 s"),
+        (59.6, "1 min"),
+        (90, "1 min 30 s"),
+        (3600, "1 h"),
+        (3659, "1 h"),
+        (9000, "2 h 30 min"),
+        (86_400 * 3 + 59, "3 d"),
+        (86_400 * 400, "400 d"),
+    ],
+)
+def test_a_duration_is_told_in_its_two_largest_units(length: float, told: str) -> None:
+    assert spoken(length) == told

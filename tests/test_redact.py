@@ -106,6 +106,25 @@ def test_the_strings_of_a_result_are_looked_through_and_all_else_stays() -> None
     assert redact.result(value) == told
 
 
+def test_of_a_payload_is_shown_what_no_name_says_is_secret() -> None:
+    shown = redact.payload(
+        {
+            "url": "https://example.org/?order=42",
+            "auth": {"basic": ["ann", "pw"]},
+            "headers": {"X-Shop": "north", "Authorization": "Bearer x", "X-Api-Key": {"$secret": "SHOP"}},
+            "routing_key": "orders.paid",
+            "data": [{"author": "ann", "token": 7, "total": 19.9, "password": None}, "a hunter22"],
+        }
+    )
+    assert shown == {
+        "url": "https://example.org/?order=***",
+        "auth": {"basic": ["***", "***"]},
+        "headers": {"X-Shop": "north", "Authorization": "***", "X-Api-Key": {"$secret": "SHOP"}},
+        "routing_key": "orders.paid",
+        "data": [{"author": "ann", "token": "***", "total": 19.9, "password": None}, "a ***"],
+    }
+
+
 @pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "access_token", "Cookie", "sig", "PASSWORD"])
 def test_a_name_may_say_that_its_value_is_secret(name: str) -> None:
     assert redact.is_sensitive(name)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from at_worker import jsontext
-from at_worker.text import LONGEST_ERROR, clean, clean_json, clip, one_line
+from at_worker.text import LONGEST_ERROR, clean, clean_json, clip, one_line, visible
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
@@ -56,3 +56,13 @@ def test_an_exception_is_one_line() -> None:
 def test_an_exception_without_a_message_is_its_kind() -> None:
     assert one_line(TimeoutError()) == "TimeoutError"
     assert one_line(ValueError(" \n")) == "ValueError"
+
+
+def test_what_a_terminal_would_obey_is_escaped() -> None:
+    assert visible("a\x1b[31m\r\n\t\x85\u202egrün ☃ 😀\ud800") == r"a\x1b[31m\r\n\t\x85\u202egrün ☃ 😀\ud800"
+
+
+@given(ANY_TEXT)
+def test_a_visible_text_is_one_line_of_valid_characters(text: str) -> None:
+    assert len(visible(text).splitlines()) <= 1
+    visible(text).encode()

@@ -7,6 +7,7 @@ from at_worker.cli.check import check
 from at_worker.cli.demo import demo
 from at_worker.cli.init_db import init_db
 from at_worker.cli.run import run
+from at_worker.cli.tasks import atq, list_tasks
 from at_worker.cli.worker import worker
 
 __all__ = ["main"]
@@ -18,13 +19,39 @@ Example:
 \b
 Settings come from the environment, else from .env, else from /app/.env; .env.example lists them all.
 \b
-Exit codes: 0 all is well, 1 a check found something wrong, 2 a wrong setting or argument,
-3 the database refuses (login, schema), 4 no thread is left that can be trusted, 128 + N ended by signal N.
+Exit codes: 0 all is well, 1 it could not be done or a check found something wrong, 2 a wrong setting or
+argument, 3 the database refuses (login, schema, rights), 4 no thread is left that can be trusted,
+128 + N ended by signal N.
 """
+
+# In the order in which the help shows them.
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Commands for tasks": (list_tasks, atq),
+    "Commands for workers": (run, worker, init_db, check, demo),
+}
+
+
+class _Sections(click.Group):
+    """A group whose help has a section for each kind of people."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in self.list_commands(ctx))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (f"{command.name:{width}}", command.get_short_help_str(formatter.width))
+                        for command in commands
+                        if not command.hidden
+                    ]
+                )
 
 
 @click.group(
-    invoke_without_command=True, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Sections,
+    invoke_without_command=True,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="at-worker")
 @click.pass_context
@@ -37,5 +64,6 @@ def main(context: click.Context) -> None:
         context.invoke(run)
 
 
-for command in (run, worker, init_db, check, demo):
-    main.add_command(command)
+for commands in SECTIONS.values():
+    for command in commands:
+        main.add_command(command)

@@ -7,7 +7,7 @@ from contextlib import closing
 import click
 
 from at_worker import redact
-from at_worker.cli.errors import CheckFailed, explained, settings
+from at_worker.cli.errors import Failed, explained, settings
 from at_worker.engine.execution import parse_payload
 from at_worker.plugin import AnyExecutor, InvalidPayload, MissingSetting
 from at_worker.store import admin, inspect
@@ -51,7 +51,7 @@ def check() -> None:
             fine = _try("e-mail templates", lambda: _compile(directory)) and fine
         if reachable:
             fine = _try("pending tasks", lambda: _validate(database, given.task_types, known)) and fine
-    sys.exit(0 if fine else CheckFailed.exit_code)
+    sys.exit(0 if fine else Failed.exit_code)
 
 
 class _Wrong(Exception):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from at_worker import embedded
-from at_worker.cli.errors import CheckFailed, explained
+from at_worker.cli.errors import Failed, explained
 from at_worker.config import is_setting
 from at_worker.embedded.cluster import find_binaries
 
@@ -139,7 +139,7 @@ def _next(arrivals: "queue.SimpleQueue[str]", folder: Path) -> str:
         return arrivals.get(timeout=PATIENCE)
     except queue.Empty:
         log = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-        raise CheckFailed(f"nothing arrived for {PATIENCE:g} s; the worker's log:\n{log}") from None
+        raise Failed(f"nothing arrived for {PATIENCE:g} s; the worker's log:\n{log}") from None
 
 
 def _psql(dsn: str, statements: str, *options: str) -> str:
@@ -160,5 +160,5 @@ def _psql(dsn: str, statements: str, *options: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise CheckFailed(f"psql: {done.stderr.strip()}")
+        raise Failed(f"psql: {done.stderr.strip()}")
     return done.stdout

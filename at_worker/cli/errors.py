@@ -11,19 +11,26 @@ from at_worker.config import ConfigError, Settings, load, secret_values, unknown
 from at_worker.embedded import EmbeddedError
 from at_worker.engine.stop import EXIT_DATABASE, EXIT_SETTINGS
 from at_worker.log import configure
-from at_worker.store.errors import Refused, Unavailable, Unusable
+from at_worker.store.database import Database, Session
+from at_worker.store.errors import Forbidden, Refused, Unavailable, Unusable
 
 logger = logging.getLogger(__name__)
 
 
-class CheckFailed(click.ClickException):
-    """What was tried did not work."""
+class Failed(click.ClickException):
+    """What was asked for could not be done, or is not well."""
 
     exit_code = 1
 
 
 class WrongSettings(click.ClickException):
     """Settings that cannot be used."""
+
+    exit_code = EXIT_SETTINGS
+
+
+class WrongArgument(click.ClickException):
+    """What was typed cannot be used; unlike click's own, in one line."""
 
     exit_code = EXIT_SETTINGS
 
@@ -62,3 +69,18 @@ def explained() -> Iterator[None]:
         raise WrongSettings(str(error)) from None
     except (Unavailable, Unusable, Refused, EmbeddedError) as error:
         raise DatabaseRefuses(redact.text(str(error))) from None
+
+
+@contextmanager
+def asking(*, needs: str) -> Iterator[Session]:
+    """A session for one question or change, which a role with the rights of `needs` may ask or make."""
+    given = settings()
+    with explained():
+        try:
+            with Database(given).direct() as session:
+                yield session
+        except Forbidden as error:
+            raise DatabaseRefuses(
+                f"{error.said}; that takes the rights of {needs}, which GRANT {needs} TO your role gives"
+                " (at-worker init-db --roles makes it)"
+            ) from None

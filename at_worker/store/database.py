@@ -20,8 +20,8 @@ from at_worker.store.schema import BESIDE, TABLE
 
 _PATIENCE = 3.0
 _INDENTATION = re.compile(r"\n +")
-_TABLES = {"tasks": TABLE, **BESIDE}
-_NAMED = re.compile("{(" + "|".join(_TABLES) + ")}")
+_NAMES = {"home": (), "tasks": (TABLE,), **{name: (table,) for name, table in BESIDE.items()}}
+_NAMED = re.compile("{(" + "|".join(_NAMES) + ")}")
 
 Row = tuple[Any, ...]
 Observer = Callable[["Away | None"], None]
@@ -32,7 +32,7 @@ class Session:
     """One connection at work.
 
     A query addresses the table as `{tasks}` and those beside it as `{attempts}`, `{paused}` and `{presence}`,
-    always with their schema.
+    always with their schema, which `{home}` stands for before views and functions.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -234,7 +234,7 @@ def addressed(query: LiteralString, schema: str) -> bytes:
     """
 
     def address(found: re.Match[str]) -> str:
-        return sql.Identifier(schema, _TABLES[found[1]]).as_string().replace("%", "%%")
+        return sql.Identifier(schema, *_NAMES[found[1]]).as_string().replace("%", "%%")
 
     return _NAMED.sub(address, _INDENTATION.sub("\n", query)).encode()
 

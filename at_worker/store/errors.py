@@ -32,6 +32,14 @@ class Away(Unavailable):
     """There is no connection, no such database, or no table: nothing works."""
 
 
+class Forbidden(Unavailable):
+    """The role lacks a right; `said` is what PostgreSQL said, without a remedy."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"{said}; grant the worker's role what sql/roles.sql grants at_worker")
+        self.said = said
+
+
 class Refused(Exception):
     """PostgreSQL refused the values of a statement, or a trigger or rule of the users' own did."""
 
@@ -70,7 +78,7 @@ def of_statement(state: str, text: str) -> Exception:
     if state == "42P01" and TABLE in text:
         return MissingTable(f"{text}; at-worker init-db creates the table")
     if state == "42501":
-        return Unavailable(f"{text}; grant the worker's role what sql/roles.sql grants at_worker")
+        return Forbidden(text)
     if _cut_off(state):
         return Away(text)
     if state == _CANCELLED or state[:2] in (*_CONTENDED, *_UNSOUND):

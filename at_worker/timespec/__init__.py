@@ -8,13 +8,14 @@ from at_worker.timespec.calendar import resolve
 __all__ = ["parse", "parse_posix_t"]
 
 
-def parse(spec: str, now: datetime) -> datetime:
+def parse(spec: str, now: datetime, *, past: bool = False) -> datetime:
     """The instant that a specification like `4pm tomorrow` means at `now`, in the zone of `now`.
 
     The language is that of POSIX (XCU, at), of Debian's at(1), and ISO 8601; README.md has the rules.
-    Raises ValueError, with the word that is not understood, or when the instant has passed.
+    Raises ValueError, with the word that is not understood, or when the instant has passed; one that may be
+    `past` is for who looks back.
     """
-    return resolve(grammar.read(spec), spec, _aware(now))
+    return resolve(grammar.read(spec), spec, _aware(now), past=past)
 
 
 def parse_posix_t(spec: str, now: datetime) -> datetime:

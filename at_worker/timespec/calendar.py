@@ -11,10 +11,11 @@ from at_worker.timespec.reader import quote
 from at_worker.timespec.specification import Day, InDays, MonthDay, Specification, Weekday
 
 
-def resolve(specification: Specification, text: str, now: datetime) -> datetime:
+def resolve(specification: Specification, text: str, now: datetime, *, past: bool = False) -> datetime:
     """The instant in the zone of `now`; as in at(1), now is the beginning of its minute.
 
-    Raises ValueError, which quotes `text`, when the instant has passed or no calendar has it.
+    Raises ValueError, which quotes `text`, when no calendar has the instant, or it has passed and may not be
+    `past`.
     """
     try:
         start = _in_zone(now, specification.zone or now.tzinfo).replace(second=0, microsecond=0)
@@ -24,7 +25,7 @@ def resolve(specification: Specification, text: str, now: datetime) -> datetime:
         raise ValueError(f"{quote(text)} is too far away") from None
     except ValueError as error:
         raise ValueError(f"{quote(text)}: {error}") from None
-    if passed:
+    if passed and not past:
         raise ValueError(f"{quote(text)}: {moment.isoformat(' ')} has passed")
     return moment
 

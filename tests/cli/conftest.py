@@ -1,5 +1,6 @@
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,24 @@ def at_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AtWorker:
             return CliRunner().invoke(main, arguments, env=settings, prog_name="at-worker")
 
     return run
+
+
+@pytest.fixture
+def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Let this process be somewhere else, until the test ends."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def in_utc(in_zone: Callable[[str], None]) -> None:
+    in_zone("UTC")
 
 
 @pytest.fixture

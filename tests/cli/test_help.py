@@ -9,7 +9,7 @@ COMMANDS = [(name, command) for name, command in main.commands.items() if not co
 
 
 def test_these_are_the_commands() -> None:
-    assert sorted(name for name, _ in COMMANDS) == ["check", "demo", "init-db", "run"]
+    assert sorted(name for name, _ in COMMANDS) == ["atq", "check", "demo", "init-db", "list", "run"]
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
@@ -29,9 +29,9 @@ def test_the_help_lists_the_commands_and_the_exit_codes(at_worker: AtWorker) -> 
     told = at_worker("--help").output
     for name, command in COMMANDS:
         assert f"  {name} " in told
-        assert command.get_short_help_str() in told
-    assert "...\n" not in told.partition("Commands:")[2]
-    for code in ("0 all is well", "1 a check", "2 a wrong setting", "3 the database", "4 no thread"):
+        assert command.get_short_help_str(100) in told
+    assert "...\n" not in told.partition("Commands for tasks:")[2]
+    for code in ("0 all is well", "1 it could not", "2 a wrong setting", "3 the database", "4 no thread"):
         assert code in told
 
 

@@ -59,6 +59,14 @@ def test_what_has_passed_is_refused_with_the_time_that_was_understood(spec: str)
     assert refusal(spec).endswith(" has passed")
 
 
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [("now - 1 minute", "2026-11-24 12:46:00+01:00"), ("1.1.2020", "2020-01-01 12:47:00+01:00")],
+)
+def test_who_looks_back_may_name_what_has_passed(spec: str, meant: str) -> None:
+    assert str(parse(spec, NOW, past=True)) == meant
+
+
 @pytest.mark.parametrize("spec", ["now + 9999 years", "now + 999999999 days", "now + 999999999 months"])
 def test_what_no_calendar_reaches_is_too_far_away(spec: str) -> None:
     assert refusal(spec) == f"{spec!r} is too far away"

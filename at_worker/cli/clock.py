@@ -1,0 +1,62 @@
+"""The caller's time zone, and how times are read and said in it."""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from at_worker import timespec
+from at_worker.cli.errors import WrongArgument
+
+
+class _Local(tzinfo):
+    """The zone that TZ names, else the system's, with all its changes: the C library knows both."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().dst()
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, moment: datetime) -> datetime:
+        # Whole seconds, because a float has no room for all microseconds of all years.
+        whole = moment.replace(tzinfo=UTC, microsecond=0).timestamp()
+        wall = datetime.fromtimestamp(whole)  # noqa: DTZ006 - the caller's zone is meant
+        return wall.replace(microsecond=moment.microsecond, tzinfo=self)
+
+
+LOCAL = _Local()
+
+
+def read(spec: str, now: datetime, *, past: bool = False) -> datetime:
+    """The instant, in UTC, that a specification means at `now`, which is the database's. Raises WrongArgument.
+
+    One that has passed is refused, unless it may be `past`.
+    """
+    try:
+        return timespec.parse(spec, now.astimezone(LOCAL), past=past).astimezone(UTC)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from None
+
+
+def read_posix_t(spec: str, now: datetime) -> datetime:
+    """The same for `[[CC]YY]MMDDhhmm[.SS]`."""
+    try:
+        return timespec.parse_posix_t(spec, now.astimezone(LOCAL)).astimezone(UTC)
+    except ValueError as error:
+        raise WrongArgument(str(error)) from None
+
+
+def short(moment: datetime) -> str:
+    """`2026-11-27 16:00:00`, for tables."""
+    return f"{moment.astimezone(LOCAL):%Y-%m-%d %H:%M:%S}"
+
+
+def full(moment: datetime) -> str:
+    """`2026-11-27 16:00:00.250+01:00`, for one task."""
+    return moment.astimezone(LOCAL).isoformat(" ", "milliseconds")
+
+
+def as_at(moment: datetime) -> str:
+    """`Fri Nov 27 16:00:00 2026`, as at(1) says it in any locale."""
+    return f"{moment.astimezone(LOCAL):%a %b %e %H:%M:%S %Y}"
