@@ -3,6 +3,7 @@
 import click
 
 from at_worker import __version__
+from at_worker.cli.at import at
 from at_worker.cli.check import check
 from at_worker.cli.demo import demo
 from at_worker.cli.init_db import init_db
@@ -26,7 +27,7 @@ argument, 3 the database refuses (login, schema, rights), 4 no thread is left th
 
 # In the order in which the help shows them.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Commands for tasks": (list_tasks, atq),
+    "Commands for tasks": (at, list_tasks, atq),
     "Commands for workers": (run, worker, init_db, check, demo),
 }
 

@@ -29,9 +29,9 @@ LOCAL = _Local()
 
 
 def read(spec: str, now: datetime, *, past: bool = False) -> datetime:
-    """The instant, in UTC, that a specification means at `now`, which is the database's. Raises WrongArgument.
+    """The instant, in UTC, that a specification means at `now`, which is the database's.
 
-    One that has passed is refused, unless it may be `past`.
+    Raises WrongArgument, also for one that has passed, unless it may be `past`.
     """
     try:
         return timespec.parse(spec, now.astimezone(LOCAL), past=past).astimezone(UTC)

@@ -72,9 +72,8 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def asking(*, needs: str) -> Iterator[Session]:
+def asking(given: Settings, *, needs: str) -> Iterator[Session]:
     """A session for one question or change, which a role with the rights of `needs` may ask or make."""
-    given = settings()
     with explained():
         try:
             with Database(given).direct() as session:

@@ -6,7 +6,7 @@ import click
 
 from at_worker import redact
 from at_worker.cli import clock
-from at_worker.cli.errors import asking
+from at_worker.cli.errors import asking, settings
 from at_worker.cli.output import emit, json_option, say
 from at_worker.cli.table import STYLES, Cell, Column, show
 from at_worker.durations import spoken
@@ -83,7 +83,7 @@ def list_tasks(  # noqa: PLR0913 - its options
 
     WHEN is the time at which a pending task will run, a running one started, and any other ended.
     """
-    with asking(needs="at_monitor") as session:
+    with asking(settings(), needs="at_monitor") as session:
         now = listing.now(session)
         wanted = Wanted(
             statuses=[*Status] if every else statuses or UNFINISHED,
@@ -115,7 +115,7 @@ def atq(as_json: bool) -> None:
 
     The queue is the priority, 0 to 9; that of running tasks is =.
     """
-    with asking(needs="at_monitor") as session:
+    with asking(settings(), needs="at_monitor") as session:
         found = listing.listed(session, Wanted(statuses=[Status.PROCESSING, Status.PENDING]))
     for task in (task for tasks in found.values() for task in tasks):
         queue = "=" if task.status == Status.PROCESSING else str(task.priority)

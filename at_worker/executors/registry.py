@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from at_worker.config import Settings
 from at_worker.executors.email import Email
@@ -40,13 +40,33 @@ def executors(settings: Settings) -> Iterator[Mapping[str, AnyExecutor]]:
                     "Plug-in %s (%s): its task_type is taken, it is not used", plugin.name, plugin.value
                 )
                 continue
-            try:
-                found[plugin.name] = plugin.load()()
-            except Exception:
-                logger.exception("Plug-in %s (%s) does not load", plugin.name, plugin.value)
-            else:
-                closing.callback(_close, plugin.name, found[plugin.name])
+            if loaded := _loaded(plugin):
+                found[plugin.name] = loaded
+                closing.callback(_close, plugin.name, loaded)
         yield found
+
+
+@contextmanager
+def executor(settings: Settings, task_type: str) -> Iterator[AnyExecutor | None]:
+    """The executor of one `task_type`, closed at the end; None where there is none here."""
+    if task_type in BUILT_IN:
+        found: AnyExecutor | None = BUILT_IN[task_type](settings)
+    else:
+        found = next(filter(None, map(_loaded, entry_points(group=GROUP, name=task_type))), None)
+    try:
+        yield found
+    finally:
+        if found is not None:
+            _close(task_type, found)
+
+
+def _loaded(plugin: EntryPoint) -> AnyExecutor | None:
+    try:
+        made: AnyExecutor = plugin.load()()
+    except Exception:
+        logger.exception("Plug-in %s (%s) does not load", plugin.name, plugin.value)
+        return None
+    return made
 
 
 def _close(name: str, executor: AnyExecutor) -> None:
