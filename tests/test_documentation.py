@@ -96,7 +96,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_help_of_every_command_holds_an_example(name: str) -> None:
     output = CliRunner().invoke(main, [*filter(None, [name]), "--help"]).output
-    assert re.search(rf"^ *Examples?:\n +(.* )?at-worker( {name})?$", output, re.MULTILINE), output
+    assert re.search(rf"^ *Examples?:\n +(.* )?at-worker( {name})?( .*)?$", output, re.MULTILINE), output
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

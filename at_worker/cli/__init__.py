@@ -4,6 +4,7 @@ import click
 
 from at_worker import __version__
 from at_worker.cli.at import at
+from at_worker.cli.change import atrm, cancel, reschedule, retry
 from at_worker.cli.check import check
 from at_worker.cli.demo import demo
 from at_worker.cli.init_db import init_db
@@ -17,8 +18,10 @@ EPILOG = """
 \b
 Example:
     DATABASE_URL=postgresql://at:secret@db/app at-worker
+
 \b
 Settings come from the environment, else from .env, else from /app/.env; .env.example lists them all.
+
 \b
 Exit codes: 0 all is well, 1 it could not be done or a check found something wrong, 2 a wrong setting or
 argument, 3 the database refuses (login, schema, rights), 4 no thread is left that can be trusted,
@@ -27,7 +30,7 @@ argument, 3 the database refuses (login, schema, rights), 4 no thread is left th
 
 # In the order in which the help shows them.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Commands for tasks": (at, list_tasks, atq),
+    "Commands for tasks": (at, list_tasks, reschedule, cancel, retry, atq, atrm),
     "Commands for workers": (run, worker, init_db, check, demo),
 }
 

@@ -22,6 +22,7 @@ Examples:
     at-worker at now + 90 minutes --rabbitmq orders --data @order.json --key order-42
     uptime | at-worker at noon --email ann@example.org --subject Uptime --body -
     at-worker at -t 202612241800 --type thumbnail --payload '{"path": "/srv/a.png"}' --json
+
 \b
 TIMESPEC is that of at(1), or ISO 8601, in the time zone of TZ or the system; README.md has all its forms.
 Now is the database's now. What a worker would refuse is refused here, unless --no-check.
@@ -112,8 +113,8 @@ def _options(command: Any) -> Any:  # noqa: ANN401 - click's own decorators take
 
 
 @click.command(epilog=EXAMPLES, short_help="Schedule a callback, a message, a mail, or any task.")
-@click.argument("timespec", nargs=-1)
-@click.option("-t", "posix_t", metavar="[[CC]YY]MMDDhhmm[.SS]", help="Instead of TIMESPEC, as for at -t.")
+@clock.words_argument
+@clock.posix_t_option
 @_options
 @click.option("--no-check", is_flag=True, help="Insert also what this machine's settings would refuse.")
 @json_option
@@ -133,17 +134,13 @@ def at(  # noqa: PLR0913 - its options
     **described: Any,  # noqa: ANN401 - what click has made of _WHAT
 ) -> None:
     """Schedule a task, and say its id and its time as at does: on stderr, or with --json on stdout."""
-    if (not timespec) == (posix_t is None):
-        raise WrongArgument("say when: either a TIMESPEC or -t" + (", not both" if timespec else ""))
     wanted = what(described)
     given = settings()
     with asking(given, needs="at_producer") as session:
         if not no_check:
             check(given, wanted)
         now = listing.now(session)
-        execute_at = (
-            clock.read(" ".join(timespec), now) if posix_t is None else clock.read_posix_t(posix_t, now)
-        )
+        execute_at = clock.read_words(timespec, posix_t, now)
         expires_at = None if expires is None else clock.read(expires, now)
         if expires_at is not None and expires_at <= max(execute_at, now):
             raise WrongArgument(f"--expires: {clock.as_at(expires_at)} is not after the task's own time")

@@ -1,6 +1,9 @@
 """The caller's time zone, and how times are read and said in it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+
+import click
 
 from at_worker import timespec
 from at_worker.cli.errors import WrongArgument
@@ -27,6 +30,11 @@ class _Local(tzinfo):
 
 LOCAL = _Local()
 
+words_argument = click.argument("timespec", metavar="TIMESPEC", nargs=-1)
+posix_t_option = click.option(
+    "-t", "posix_t", metavar="[[CC]YY]MMDDhhmm[.SS]", help="Instead of TIMESPEC, as for at -t."
+)
+
 
 def read(spec: str, now: datetime, *, past: bool = False) -> datetime:
     """The instant, in UTC, that a specification means at `now`, which is the database's.
@@ -39,10 +47,16 @@ def read(spec: str, now: datetime, *, past: bool = False) -> datetime:
         raise WrongArgument(str(error)) from None
 
 
-def read_posix_t(spec: str, now: datetime) -> datetime:
-    """The same for `[[CC]YY]MMDDhhmm[.SS]`."""
+def read_words(words: Sequence[str], posix_t: str | None, now: datetime) -> datetime:
+    """The same for a TIMESPEC of several words, or the `[[CC]YY]MMDDhhmm[.SS]` of -t instead."""
+    if posix_t is None:
+        if not words:
+            raise WrongArgument("say when: a TIMESPEC, or -t")
+        return read(" ".join(words), now)
+    if words:
+        raise WrongArgument("say when with a TIMESPEC or with -t, not with both")
     try:
-        return timespec.parse_posix_t(spec, now.astimezone(LOCAL)).astimezone(UTC)
+        return timespec.parse_posix_t(posix_t, now.astimezone(LOCAL)).astimezone(UTC)
     except ValueError as error:
         raise WrongArgument(str(error)) from None
 

@@ -1,4 +1,4 @@
-"""What people do to tasks, with the functions of sql/ddl.sql: schedule one, take it back, move it, retry it."""
+"""What people do to tasks, by the functions of sql/ddl.sql: schedule, take back, move, run again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

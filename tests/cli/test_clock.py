@@ -35,7 +35,7 @@ def test_a_specification_is_read_in_the_zone_at_the_given_now(in_zone: Move) -> 
     assert clock.read("4pm tomorrow", NOON) == datetime(2026, 11, 28, 15, 0, tzinfo=UTC)
     assert clock.read("now + 1 minute", NOON) == NOON + timedelta(minutes=1)
     assert clock.read("2026-12-24 18:00Z", NOON) == datetime(2026, 12, 24, 18, 0, tzinfo=UTC)
-    assert clock.read_posix_t("202611271600.30", NOON) == datetime(2026, 11, 27, 15, 0, 30, tzinfo=UTC)
+    assert clock.read_words((), "202611271600.30", NOON) == datetime(2026, 11, 27, 15, 0, 30, tzinfo=UTC)
 
 
 def test_a_time_that_comes_twice_is_the_first(in_zone: Move) -> None:
@@ -50,10 +50,20 @@ def test_what_has_passed_is_refused_but_where_one_looks_back() -> None:
     assert clock.read("now - 2 hours", NOON, past=True) == NOON - timedelta(hours=2)
 
 
-@pytest.mark.parametrize("read", [clock.read, clock.read_posix_t])
-def test_what_is_not_understood_is_a_wrong_argument(read: Callable[[str, datetime], datetime]) -> None:
-    with pytest.raises(WrongArgument, match="gibberish"):
-        read("gibberish", NOON)
+@pytest.mark.parametrize(
+    ("words", "posix_t", "problem"),
+    [
+        (("4pm", "gibberish"), None, "'gibberish' is not understood"),
+        ((), "gibberish", "'gibberish' is not of the form"),
+        ((), None, "say when: a TIMESPEC, or -t"),
+        (("noon",), "202611271600", "not with both"),
+    ],
+)
+def test_what_is_not_understood_is_a_wrong_argument(
+    words: tuple[str, ...], posix_t: str | None, problem: str
+) -> None:
+    with pytest.raises(WrongArgument, match=problem):
+        clock.read_words(words, posix_t, NOON)
 
 
 def test_times_are_said_in_the_zone(in_zone: Move) -> None:

@@ -1,5 +1,5 @@
 import pytest
-from click import Command
+from click import Command, Option
 
 from at_worker import __version__
 from at_worker.cli import main
@@ -9,7 +9,9 @@ COMMANDS = [(name, command) for name, command in main.commands.items() if not co
 
 
 def test_these_are_the_commands() -> None:
-    assert sorted(name for name, _ in COMMANDS) == ["atq", "check", "demo", "init-db", "list", "run"]
+    assert sorted(name for name, _ in COMMANDS) == sorted(
+        ["at", "list", "reschedule", "cancel", "retry", "atq", "atrm", "run", "init-db", "check", "demo"]
+    )
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
@@ -22,7 +24,7 @@ def test_every_command_explains_itself_with_an_example(
     assert f"at-worker {name}" in told.output.partition("Example")[2]
     assert "\b" not in told.output
     assert r"\b" not in told.output
-    assert all(parameter.help for parameter in command.params if hasattr(parameter, "help"))
+    assert all(parameter.help for parameter in command.params if isinstance(parameter, Option))
 
 
 def test_the_help_lists_the_commands_and_the_exit_codes(at_worker: AtWorker) -> None:
