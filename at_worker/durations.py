@@ -16,9 +16,11 @@ def seconds(text: str, bare_unit: str) -> float:
 
 
 def spoken(seconds: float) -> str:
-    """Seconds as people say them, in the two largest units: `2 h 30 min`, `3 d`, `0.2 s`."""
-    if seconds < 10:
-        return f"{max(seconds, 0):.1f} s".replace(".0 s", " s")
+    """Seconds as people say them, in the two largest units: `2 h 30 min`, `3 d`, `1.5 s`, `12 ms`."""
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s".replace(".0 s", " s")
     rest = round(seconds)
     parts: list[str] = []
     for length, unit in _UNITS:

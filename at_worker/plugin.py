@@ -51,8 +51,9 @@ P = TypeVar("P")
 class Executor(Protocol[P]):
     """Carries out the tasks of one type. One instance serves all threads of a worker.
 
-    It may have one more method, `destination(payload: P) -> str | None`, that names where the task goes (a
-    host, a server) as people would: what is slow or cannot be reached then does not hold up the others.
+    It may have two more methods. `destination(payload: P) -> str | None` names where the task goes (a host, a
+    server) as people would: what is slow or cannot be reached then does not hold up the others.
+    `describe(payload: P, attempt: Attempt) -> str` is the text of what `execute` would send, without secrets.
     """
 
     def parse(self, payload: Json) -> P:

@@ -90,6 +90,16 @@ def without(given: str, secrets: Iterable[str]) -> str:
     return _without(given, _all_forms(secrets))
 
 
+def named_values(url: str) -> str:
+    """A URL without the values in its query whose names say that they are secret."""
+    address, mark, query = url.partition("?")
+    parts = (part.partition("=") for part in query.split("&"))
+    shown = (
+        name + equals + (HIDDEN if value and is_sensitive(name) else value) for name, equals, value in parts
+    )
+    return address + mark + "&".join(shown)
+
+
 def is_sensitive(name: str) -> bool:
     """Whether what goes by this name, a header or parameter, is usually secret."""
     return _SENSITIVE.search(name) is not None

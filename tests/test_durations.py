@@ -42,8 +42,11 @@ def test_no_text_gives_a_negative_duration_or_another_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("length", "told"),
     [
-        (-1, "0 s"),
-        (0.234, "0.2 s"),
+        (-1, "0 ms"),
+        (0.0034, "3 ms"),
+        (0.9999, "1 s"),
+        (1.26, "1.3 s"),
+        (9.96, "10 s"),
         (5, "5 s"),
         (59.6, "1 min"),
         (90, "1 min 30 s"),

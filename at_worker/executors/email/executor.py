@@ -54,14 +54,19 @@ class Email:
         seconds = min(self._timeout, attempt.deadline - started)
         if seconds <= 0:
             return Retry("no time was left to send the mail")
-        content = mail.stamped(payload, attempt, datetime.now(UTC))
-        envelope = Envelope(payload.sender, progress.open, payload.international, content)
-        report = self._smtp.send(envelope, seconds)
+        report = self._smtp.send(_envelope(payload, progress, attempt), seconds)
         facts: dict[str, Json] = {
             "message_id": mail.message_id(payload, attempt),
             "ms": round((time.monotonic() - started) * 1000),
         }
         return delivery.conclude(progress, report, str(self._server), facts)
+
+    def describe(self, payload: Mail, attempt: Attempt) -> str:
+        """The server, the envelope, and the message, for who has not got it yet."""
+        envelope = _envelope(payload, Progress.read(payload.recipients, attempt.previous), attempt)
+        recipients = [f"RCPT TO:<{recipient}>" for recipient in envelope.recipients]
+        content = envelope.content.decode().replace("\r\n", "\n")
+        return "\n".join([str(self._server), "", f"MAIL FROM:<{envelope.sender}>", *recipients, "", content])
 
     def reach(self) -> str:
         """Connect, with TLS and the login. Raises ConnectionError."""
@@ -76,3 +81,8 @@ def _templates(directory: str) -> Render:
     from at_worker.executors.email.templates import Templates  # noqa: PLC0415 - a worker without templates does without
 
     return Templates(directory).render
+
+
+def _envelope(payload: Mail, progress: Progress, attempt: Attempt) -> Envelope:
+    content = mail.stamped(payload, attempt, datetime.now(UTC))
+    return Envelope(payload.sender, progress.open, payload.international, content)

@@ -1,6 +1,7 @@
 """The executor of `http_callback`: one HTTP request an attempt."""
 
 import time
+from dataclasses import replace
 from datetime import UTC
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -51,10 +52,8 @@ class HttpCallback:
     def execute(self, payload: Callback, attempt: Attempt) -> Outcome:
         started = time.monotonic()
         ends = min(started + (payload.timeout or self._timeout), attempt.deadline)
-        headers = {**self._identity(attempt, payload), **payload.headers}
         try:
-            request = Request(payload.method, payload.url, headers, payload.content)
-            answer = self._transport.exchange(request, ends, self._most)
+            answer = self._transport.exchange(self._request(payload, attempt), ends, self._most)
         except NoAnswer as error:
             return Retry(str(error), unreachable=isinstance(error, Unreachable))
         except Refused as error:
@@ -72,8 +71,20 @@ class HttpCallback:
             result=result,
         )
 
+    def describe(self, payload: Callback, attempt: Attempt) -> str:
+        """The URL, and the request as it would go over the wire."""
+        request = self._request(payload, attempt)
+        shown = replace(request, url=redact.named_values(request.url))
+        head, _, body = self._transport.message(shown).partition(b"\r\n\r\n")
+        lines = [_without_secret(line) for line in head.decode("latin-1").split("\r\n")]
+        return redact.without("\n".join([shown.url, "", *lines, "", body.decode()]), payload.secrets)
+
     def close(self) -> None:
         self._transport.close()
+
+    def _request(self, payload: Callback, attempt: Attempt) -> Request:
+        headers = {**self._identity(attempt, payload), **payload.headers}
+        return Request(payload.method, payload.url, headers, payload.content)
 
     def _identity(self, attempt: Attempt, payload: Callback) -> dict[str, str]:
         headers = identity(attempt)
@@ -81,6 +92,13 @@ class HttpCallback:
             message_id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
             headers["webhook-signature"] = signature(keys, message_id, timestamp, payload.content or b"")
         return headers
+
+
+def _without_secret(line: str) -> str:
+    """A line of the head; what at-worker itself sets is no secret, whatever its name."""
+    name, colon, _ = line.partition(": ")
+    is_ours = name in ("Idempotency-Key", "webhook-signature")
+    return f"{name}: {redact.HIDDEN}" if colon and redact.is_sensitive(name) and not is_ours else line
 
 
 def identity(attempt: Attempt) -> dict[str, str]:

@@ -52,9 +52,9 @@ class Transport:
         The answer counts from its headers on: a body that breaks off or takes too long is kept as far as it
         came. Raises NoAnswer and Refused.
         """
-        origin = request.url[: request.url.index("/", len("https://"))]
+        origin = _origin(request)
         with deadline(ends):
-            message = self._message(request, origin)
+            message = self.message(request)
             sock = self._idle.take(origin) or self._dialer.open(origin)
             reusable = False
             try:
@@ -70,7 +70,9 @@ class Transport:
             raise NoAnswer("the proxy wants a user and password: HTTP 407")
         return answer
 
-    def _message(self, request: Request, origin: str) -> bytes:
+    def message(self, request: Request) -> bytes:
+        """The request as it goes over the wire."""
+        origin = _origin(request)
         target, headers = request.url.removeprefix(origin), request.headers
         if self._dialer.forwards(origin):
             target, headers = request.url, {**headers, **self._dialer.proxy_headers}
@@ -86,6 +88,10 @@ class Transport:
     def close(self) -> None:
         """Close the idle connections."""
         self._idle.close()
+
+
+def _origin(request: Request) -> str:
+    return request.url[: request.url.index("/", len("https://"))]
 
 
 class _FinalAnswer(http.client.HTTPResponse):

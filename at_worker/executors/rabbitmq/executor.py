@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
+from at_worker import jsontext, redact
 from at_worker.config import Settings
 from at_worker.executors import body, fields
 from at_worker.executors.rabbitmq import table
@@ -58,6 +59,23 @@ class RabbitMQ:
         if refusal.permanent:
             return Fail(refusal.reason)
         return Retry(refusal.reason, unreachable=refusal.unreachable)
+
+    def describe(self, payload: Publication, attempt: Attempt) -> str:
+        """The broker, the address, the properties, and the body."""
+        message = _message(payload, attempt)
+        properties = dict(message.properties)
+        headers = redact.payload(properties.pop("headers"))
+        told = {
+            "exchange": message.exchange,
+            "routing_key": message.routing_key,
+            **properties,
+            "headers": headers,
+        }
+        lines = [
+            f"{name}: {value if isinstance(value, str) else jsontext.render(value)}"
+            for name, value in told.items()
+        ]
+        return "\n".join([self._publisher.target, "", *lines, "", message.body.decode()])
 
     def reach(self) -> str:
         """Connect and name the broker. Raises ConnectionError."""
