@@ -28,6 +28,9 @@ _STRICT_ENCODER = simplejson.JSONEncoder(
     allow_nan=False,
     encoding=None,  # type: ignore[arg-type]  # no text out of bytes; types-simplejson lacks it
 )
+_READABLE = simplejson.JSONEncoder(
+    use_decimal=True, ensure_ascii=False, indent=2, default=str, ignore_nan=True
+)
 
 
 def parse(text: str) -> Json:
@@ -53,4 +56,10 @@ def render(value: object) -> str:
 def render_strictly(value: Json) -> str:
     """Render as compact JSON in ASCII. Raises TypeError or ValueError for what JSON does not know."""
     text: str = _STRICT_ENCODER.encode(value)
+    return text
+
+
+def render_readable(value: object) -> str:
+    """The same over several lines, for people."""
+    text: str = _READABLE.encode(value)
     return text

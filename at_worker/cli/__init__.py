@@ -9,7 +9,10 @@ from at_worker.cli.check import check
 from at_worker.cli.demo import demo
 from at_worker.cli.init_db import init_db
 from at_worker.cli.run import run
+from at_worker.cli.run_now import run_now
+from at_worker.cli.show import show_task
 from at_worker.cli.tasks import atq, list_tasks
+from at_worker.cli.why import why
 from at_worker.cli.worker import worker
 
 __all__ = ["main"]
@@ -30,7 +33,7 @@ argument, 3 the database refuses (login, schema, rights), 4 no thread is left th
 
 # In the order in which the help shows them.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Commands for tasks": (at, list_tasks, reschedule, cancel, retry, atq, atrm),
+    "Commands for tasks": (at, list_tasks, show_task, why, reschedule, cancel, retry, run_now, atq, atrm),
     "Commands for workers": (run, worker, init_db, check, demo),
 }
 

@@ -25,6 +25,12 @@ def say(line: str, *, err: bool = False) -> None:
     click.echo(visible(line), err=err)
 
 
+def say_lines(text: str) -> None:
+    """Print a text of several lines; tabs stay."""
+    for line in text.split("\n"):
+        click.echo("\t".join(map(visible, line.removesuffix("\r").split("\t"))))
+
+
 def emit(record: Mapping[str, object]) -> None:
     """Print one line of JSON: times as ISO 8601 in UTC, lengths of time in seconds."""
     rendered = jsontext.render(_plain(record))

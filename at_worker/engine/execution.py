@@ -157,14 +157,14 @@ class Execution:
 
     def _attempt(self, running: Running) -> Attempt:
         task = running.task
-        context = _parse_or_none(task.context) if task.context != "{}" else {}
+        context = parse_or_none(task.context) if task.context != "{}" else {}
         return Attempt(
             task_id=task.id,
             task_uid=task.uid,
             number=task.attempt,
             scheduled_at=task.scheduled_at,
             context=context if isinstance(context, Mapping) else {},
-            previous=_parse_or_none(task.result),
+            previous=parse_or_none(task.result),
             deadline=running.deadline,
             stopping=self.stopping,
         )
@@ -212,7 +212,8 @@ def parse_payload(payload: str) -> Json:
         raise InvalidPayload("payload", str(error)) from None
 
 
-def _parse_or_none(text: str | None) -> Json:
+def parse_or_none(text: str | None) -> Json:
+    """Parse what is of no use to the attempt where it cannot be parsed."""
     try:
         return None if text is None else jsontext.parse(text)
     except ValueError:
