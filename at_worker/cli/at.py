@@ -10,7 +10,7 @@ from at_worker.cli.errors import Failed, WrongArgument, asking, settings
 from at_worker.cli.output import emit, json_option, say
 from at_worker.cli.what import check, what
 from at_worker.jsontext import Json
-from at_worker.store import changes, listing
+from at_worker.store import changes, circumstances, listing
 from at_worker.store.changes import Order
 from at_worker.store.database import Session
 from at_worker.store.errors import Refused
@@ -138,7 +138,7 @@ def at(  # noqa: PLR0913 - its options
     given = settings()
     with asking(given, needs="at_producer") as session:
         if not no_check:
-            check(given, wanted)
+            check(given, wanted, circumstances.taken_types(session))
         now = listing.now(session)
         execute_at = clock.read_words(timespec, posix_t, now)
         expires_at = None if expires is None else clock.read(expires, now)

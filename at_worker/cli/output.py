@@ -15,6 +15,8 @@ from at_worker.text import visible
 # Legal in a JSON text as they are, and nothing for a terminal.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+UNSEEN = "Your role may not see payload, context, dedupe_key and result."
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="For scripts: one JSON object a line, times in UTC."
 )

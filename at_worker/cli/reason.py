@@ -52,12 +52,12 @@ def _pending(facts: Facts) -> str:
     if not facts.workers:
         return f"{told}, but no worker is alive"
     if not facts.takers:
-        return f"{told}, but none of the workers that are alive ({facts.workers}) takes {facts.task_type}"
+        return f"{told}, but none of the workers that are alive ({facts.workers}) runs {facts.task_type}"
     return told if waits else f"{told}{_in_line(facts)}"
 
 
 def _not_due(facts: Facts) -> str:
-    when = f"{_at(facts.execute_at)}, in {_until(facts, facts.execute_at)}"
+    when = f"{clock.short(facts.execute_at)}, in {_until(facts, facts.execute_at)}"
     error = facts.error_message or ""
     if error.startswith(_POSTPONED):
         return f"is postponed until {when}: {_cause(error.removeprefix(_POSTPONED))}"

@@ -48,7 +48,7 @@ def run_now(task: int, dry_run: bool, wait: str | None, as_json: bool) -> None:
     """Make a task due, wait until a worker has run it, and print what came of it.
 
     It works for pending, failed and cancelled tasks; of one that runs it waits for the end. The exit code is
-    0 where the task completed. With --dry-run the request is that of this machine's settings, without secrets.
+    0 where the task completed. What --dry-run shows is by this machine's settings, and without secrets.
     """
     given = settings()
     patience = _patience(wait)

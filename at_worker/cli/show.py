@@ -9,7 +9,7 @@ import click
 from at_worker import jsontext, redact
 from at_worker.cli import clock
 from at_worker.cli.errors import Failed, asking, settings
-from at_worker.cli.output import emit, json_option, say, say_lines
+from at_worker.cli.output import UNSEEN, emit, json_option, say, say_lines
 from at_worker.cli.reason import sentence
 from at_worker.cli.table import STYLES, Cell, Column, show
 from at_worker.durations import spoken
@@ -54,15 +54,18 @@ def show_task(task: int, as_json: bool) -> None:
         emit({**record(found), "past_attempts": [_past_record(attempt) for attempt in past]})
         return
     say(redact.text(sentence(facts, given.stuck_timeout)))
+    say("")
     show((Column(""), Column("", flexible=True)), _lines(found))
     for name in _TEXTS:
         value = shown(getattr(found, name))
         if value not in (None, {}):
-            say(f"\n{name}:")
+            say_lines(f"\n{name}:")
             say_lines(jsontext.render_readable(value))
     if past:
         say("")
         show(_ATTEMPTS, map(_past_row, past))
+    if found.payload is None:
+        say(UNSEEN, err=True)
 
 
 def record(found: Details) -> dict[str, object]:

@@ -32,14 +32,18 @@ class Column:
 
 
 def show(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
-    """Print a table; a cell that has no room ends in an ellipsis. Colours honour NO_COLOR."""
+    """Print a table; a cell that has no room ends in an ellipsis. Colours honour NO_COLOR.
+
+    It has no head where no column has a name.
+    """
     # Workers, and commands without a table, do without it.
     from rich.console import Console  # noqa: PLC0415 - others do without it
     from rich.table import Table  # noqa: PLC0415 - others do without it
     from rich.text import Text  # noqa: PLC0415 - others do without it
 
     console = Console(width=None if sys.stdout.isatty() else _UNBOUNDED)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    named = any(column.name for column in columns)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=named)
     for column in columns:
         table.add_column(
             column.name, justify="right" if column.right else "left", no_wrap=not column.flexible

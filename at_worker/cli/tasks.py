@@ -7,7 +7,7 @@ import click
 from at_worker import redact
 from at_worker.cli import clock
 from at_worker.cli.errors import asking, settings
-from at_worker.cli.output import emit, json_option, say
+from at_worker.cli.output import UNSEEN, emit, json_option, say
 from at_worker.cli.table import STYLES, Cell, Column, show
 from at_worker.durations import spoken
 from at_worker.outcome import Status
@@ -106,6 +106,8 @@ def list_tasks(  # noqa: PLR0913 - its options
             say(f"More than {limit} are {status}; --limit shows more.", err=True)
     if not rows:
         say("There is no such task.", err=True)
+    if any(task.about is None for tasks in found.values() for task in tasks):
+        say(UNSEEN, err=True)
 
 
 @click.command(epilog=ATQ_EXAMPLE, short_help="List what is to come and what runs, as atq(1) does.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from at_worker.cli.errors import WrongArgument
+from at_worker.cli.output import say
 from at_worker.config import Settings
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload, MissingSetting
@@ -54,12 +55,21 @@ def what(given: Mapping[str, Json]) -> What:
     return What(task_type, {**_payload(kind, there), **payload, **extra})
 
 
-def check(settings: Settings, wanted: What) -> None:
-    """Refuse what a worker would refuse, as far as this machine knows the type. Raises WrongArgument."""
+def check(settings: Settings, wanted: What, taken: frozenset[str] | None) -> None:
+    """Refuse what every worker would refuse, as far as one can tell here. Raises WrongArgument.
+
+    `taken` are the types that the workers take which are alive, None where the role may not know.
+    """
     from at_worker.executors.registry import executor  # noqa: PLC0415 - other commands do without it
 
     with executor(settings, wanted.task_type) as known:
         if known is None:
+            if taken and wanted.task_type not in taken:
+                raise WrongArgument(
+                    f"no worker that is alive runs {wanted.task_type}; they run {', '.join(sorted(taken))}"
+                    " (--no-check inserts it all the same)"
+                )
+            say(f"The payload is not checked: {wanted.task_type} is not installed on this machine.", err=True)
             return
         try:
             known.parse(wanted.payload)
@@ -83,7 +93,7 @@ def _payload(kind: str, there: Mapping[str, Json]) -> dict[str, Json]:
         case "exchange":
             found |= {"exchange": there["exchange"], "routing_key": there.get("routing_key", "")}
         case "email":
-            found["to"] = there["email"]
+            found["to"] = _one_or_all(there["email"])
         case _:
             return found
     for name in ("method", "timeout", "headers", "subject", "body", "attachments", "data"):
@@ -96,6 +106,16 @@ def _payload(kind: str, there: Mapping[str, Json]) -> dict[str, Json]:
     if "sign" in there:
         found["sign"] = {"$secret": there["sign"]}
     return found
+
+
+def _one_or_all(values: Json) -> Json:
+    match values:
+        case [one]:
+            return one
+        case [*every]:
+            return every
+        case _:
+            return values
 
 
 def _option(name: str) -> str:

@@ -49,6 +49,10 @@ SELECT a.pid, a.usename::text, nullif(a.application_name, ''), a.xact_start
 """
 
 
+MAY_SEE_WORKERS = "SELECT has_table_privilege($name${home}.scheduled_tasks_workers$name$, 'SELECT')"
+TAKEN = "SELECT DISTINCT unnest(w.task_types) FROM {home}.scheduled_tasks_workers w WHERE w.alive"
+
+
 @dataclass(frozen=True, slots=True)
 class Locker:
     """A session whose transaction holds the row, or the table, since `since`."""
@@ -100,4 +104,11 @@ def facts(session: Session, task: int) -> Facts | None:
     lockers = []
     if session.rows(MAY_SEE_LOCKS)[0][0]:
         lockers = session.rows(LOCKER, {"id": task})
-    return Facts(*rows[0], Locker(*lockers[0]) if lockers else None)
+    return Facts(*rows[0], *(Locker(*locker) for locker in lockers))
+
+
+def taken_types(session: Session) -> frozenset[str] | None:
+    """The types that the workers take which are alive; None where the role may not know."""
+    if not session.rows(MAY_SEE_WORKERS)[0][0]:
+        return None
+    return frozenset(row[0] for row in session.rows(TAKEN))

@@ -20,7 +20,11 @@ from at_worker.store.schema import BESIDE, TABLE
 
 _PATIENCE = 3.0
 _INDENTATION = re.compile(r"\n +")
-_NAMES = {"home": (), "tasks": (TABLE,), **{name: (table,) for name, table in BESIDE.items()}}
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "home": (),
+    "tasks": (TABLE,),
+    **{name: (table,) for name, table in BESIDE.items()},
+}
 _NAMED = re.compile("{(" + "|".join(_NAMES) + ")}")
 
 Row = tuple[Any, ...]

@@ -15,7 +15,12 @@ _ABOUT = """
              WHEN 'rabbitmq' THEN
                 coalesce(t.payload ->> 'queue',
                          concat_ws(' ', t.payload ->> 'exchange', t.payload ->> 'routing_key'))
-             WHEN 'email' THEN concat_ws(': ', t.payload ->> 'to', t.payload ->> 'subject')
+             WHEN 'email' THEN
+                concat_ws(': ', CASE WHEN jsonb_typeof(t.payload -> 'to') = 'array'
+                                     THEN (SELECT string_agg(box, ', ')
+                                             FROM jsonb_array_elements_text(t.payload -> 'to') AS box)
+                                     ELSE t.payload ->> 'to' END,
+                          t.payload ->> 'subject')
              ELSE t.payload::text END, 300)"""
 
 # Of each status the first so many: what is to come by its time, what has ended the latest first.
