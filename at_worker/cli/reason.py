@@ -38,9 +38,7 @@ def sentence(facts: Facts, stuck_timeout: float) -> str:
 
 def _pending(facts: Facts) -> str:
     if facts.expires_at is not None and facts.expires_at <= facts.now:
-        return (
-            f"expired {_at(facts.expires_at)}: a worker that meets it marks it as failed, and does not run it"
-        )
+        return f"expired {_at(facts.expires_at)}: a worker that meets it marks it as failed"
     waits = facts.execute_at > facts.now
     told = _not_due(facts) if waits else f"has been due for {_since(facts, facts.execute_at)}"
     if facts.paused_at is not None:
@@ -70,11 +68,11 @@ def _not_due(facts: Facts) -> str:
 def _in_line(facts: Facts) -> str:
     locker = facts.locker
     if locker is not None:
-        who = " ".join(filter(None, (locker.user, locker.application and f"in {locker.application}")))
+        user = f" of {locker.user}" if locker.user else ""
+        application = f" ({locker.application})" if locker.application else ""
         since = f" since {clock.short(locker.since)}" if locker.since else ""
-        return (
-            f", but PostgreSQL process {locker.pid} ({who}) holds a lock on it{since}: workers pass it over"
-        )
+        session = f"PostgreSQL process {locker.pid}{user}{application}"
+        return f", but {session} holds a lock on it{since}: workers pass it over"
     workers = f"{_count(facts.takers, 'worker')} for {facts.task_type}"
     if facts.ahead:
         least = "at least " if facts.ahead >= MOST_AHEAD else ""
@@ -109,8 +107,8 @@ def _completed(facts: Facts) -> str:
         return told  # by hand
     late = (facts.started_at - facts.execute_at).total_seconds()
     took = (ended - facts.started_at).total_seconds()
-    tries = f", attempt {facts.attempts} of {facts.max_attempts}," if facts.attempts > 1 else ""
-    return f"{told} by {facts.locked_by}{tries} started {spoken(late)} late, in {spoken(took)}"
+    tries = f", attempt {facts.attempts} of {facts.max_attempts}" if facts.attempts > 1 else ""
+    return f"{told} by {facts.locked_by}{tries}: it started {spoken(late)} late and took {spoken(took)}"
 
 
 def _failed(facts: Facts) -> str:

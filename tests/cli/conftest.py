@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -12,8 +13,9 @@ from psycopg import sql
 
 from at_worker.cli import main
 from at_worker.config import is_setting
+from at_worker.store import admin
 from tests import logs
-from tests.tables import dsn_of
+from tests.tables import Table, dsn_of
 
 AtWorker = Callable[..., Result]
 
@@ -25,9 +27,9 @@ def at_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AtWorker:
     for name in filter(is_setting, list(os.environ)):
         monkeypatch.delenv(name)
 
-    def run(*arguments: str, **settings: str) -> Result:
+    def run(*arguments: str, stdin: str | bytes | None = None, **settings: str) -> Result:
         with logs.restored():
-            return CliRunner().invoke(main, arguments, env=settings, prog_name="at-worker")
+            return CliRunner().invoke(main, arguments, env=settings, prog_name="at-worker", input=stdin)
 
     return run
 
@@ -48,6 +50,29 @@ def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 @pytest.fixture
 def in_utc(in_zone: Callable[[str], None]) -> None:
     in_zone("UTC")
+
+
+@pytest.fixture
+def login(table: Table, server_dsn: str, roles: tuple[str, ...]) -> Iterator[Callable[[str], str]]:
+    """Make a login in one of the roles of sql/roles.sql; returns its address."""
+    made = []
+
+    def make(role: str) -> str:
+        assert role in roles
+        name = f"at_login_{secrets.token_hex(6)}"
+        table.run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'secret' IN ROLE {}").format(
+            sql.Identifier(name), sql.Identifier(role)
+        ))  # fmt: skip
+        made.append(name)
+        address = urlsplit(table.dsn)
+        return f"postgresql://{name}:secret@{address.hostname}:{address.port}{address.path}"
+
+    with closing(psycopg.connect(table.dsn, autocommit=True)) as connection:
+        connection.execute(admin.roles().encode())
+    yield make
+    with closing(psycopg.connect(server_dsn, autocommit=True)) as connection:
+        for name in made:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 @pytest.fixture
