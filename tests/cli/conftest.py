@@ -2,7 +2,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from at_worker.cli import main
 from at_worker.config import is_setting
 from at_worker.store import admin
 from tests import logs
+from tests.conftest import _fresh
 from tests.tables import Table, dsn_of
 
 AtWorker = Callable[..., Result]
@@ -32,6 +33,22 @@ def at_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AtWorker:
             return CliRunner().invoke(main, arguments, env=settings, prog_name="at-worker", input=stdin)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def shared_table(server_dsn: str, template: str) -> Iterator[Table]:
+    """The table of a database for all tests of a module."""
+    with contextmanager(_fresh)(server_dsn, template) as dsn, closing(Table(dsn)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tasks(shared_table: Table) -> Table:
+    """The same, empty: for tests that change nothing but rows."""
+    shared_table.sql(
+        "TRUNCATE scheduled_tasks, scheduled_tasks_paused, scheduled_tasks_presence RESTART IDENTITY"
+    )
+    return shared_table
 
 
 @pytest.fixture
