@@ -51,7 +51,7 @@ class _Wish:
 
 
 _CANCEL = _Wish(changes.cancel, (Status.PENDING, Status.PROCESSING), "cancelled")
-_RETRY = _Wish(changes.retry, (Status.FAILED, Status.CANCELLED), "due now")
+_RETRY = _Wish(changes.retry, (Status.FAILED, Status.CANCELLED), "is due now")
 
 _ids = click.argument("tasks", metavar="ID...", nargs=-1, required=True, type=click.IntRange(1))
 

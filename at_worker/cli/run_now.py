@@ -32,7 +32,7 @@ Examples:
 _ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 # Seconds: how often it looks, at first and at most, and when it first says what it waits for.
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 1.0
-_FIRST_WORD = 3.0
+_FIRST_WORD = 2.0
 
 
 @click.command("run-now", epilog=EXAMPLES, short_help="Run a task at once, or show what it would send.")

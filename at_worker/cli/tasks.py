@@ -83,7 +83,8 @@ def list_tasks(  # noqa: PLR0913 - its options
 
     WHEN is the time at which a pending task will run, a running one started, and any other ended.
     """
-    with asking(settings(), needs="at_monitor") as session:
+    looks_inside = key is not None or search is not None
+    with asking(settings(), needs="at_worker" if looks_inside else "at_monitor") as session:
         now = listing.now(session)
         wanted = Wanted(
             statuses=[*Status] if every else statuses or UNFINISHED,

@@ -64,3 +64,8 @@ def test_a_table_fits_the_terminal_and_says_where_something_is_missing(
 def test_colours_show_on_a_terminal_unless_somebody_wants_none(failed: Table, tmp_path: Path) -> None:
     assert "\x1b[31mfailed" in on_terminal(tmp_path, 100, "list", DATABASE_URL=failed.dsn)
     assert "\x1b[31m" not in on_terminal(tmp_path, 100, "list", DATABASE_URL=failed.dsn, NO_COLOR="1")
+
+
+def test_workers_do_without_the_library_of_tables() -> None:
+    look = "import sys, at_worker.cli, at_worker.app; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False, timeout=60).returncode == 0
