@@ -128,6 +128,6 @@ def _wait(session: Session, given: Settings, task: int, attempts: int, patience:
             if facts is not None:
                 say(redact.text(sentence(facts, given.stuck_timeout)), err=True)
             word *= 2
-        rest = look if patience is None else min(look, patience - waited)
-        threading.Event().wait(rest)
+        left = (word - waited, patience - waited) if patience is not None else (word - waited,)
+        threading.Event().wait(min(look, *left))
         look = min(look * 2, _LONGEST_LOOK)
