@@ -1,5 +1,6 @@
 """`at-worker run-now`: have a worker run a task at once and see what comes of it, or what would be sent."""
 
+import math
 import sys
 import threading
 import time
@@ -81,9 +82,9 @@ def _show(text: str, task: int, *, as_json: bool) -> None:
         say_lines(text)
 
 
-def _patience(wait: str | None) -> float | None:
+def _patience(wait: str | None) -> float:
     try:
-        return None if wait is None else seconds(wait, "s")
+        return math.inf if wait is None else seconds(wait, "s")
     except ValueError as error:
         raise WrongArgument(f"--wait: {error}") from None
 
@@ -108,7 +109,7 @@ def _make_due(session: Session, task: Details) -> int:
     return task.attempts if task.status == Status.PENDING else 0
 
 
-def _wait(session: Session, given: Settings, task: int, attempts: int, patience: float | None) -> Details:
+def _wait(session: Session, given: Settings, task: int, attempts: int, patience: float) -> Details:
     """The task once it has ended, failed once more, or time is over; says meanwhile what it waits for."""
     began = time.monotonic()
     look, word = _FIRST_LOOK, _FIRST_WORD
@@ -117,17 +118,12 @@ def _wait(session: Session, given: Settings, task: int, attempts: int, patience:
         if found is None:
             raise Failed(f"task {task} was deleted")
         waited = time.monotonic() - began
-        if (
-            found.status in _ENDED
-            or found.attempts > attempts
-            or (patience is not None and waited >= patience)
-        ):
+        if found.status in _ENDED or found.attempts > attempts or waited >= patience:
             return found
         if waited >= word:
             facts = circumstances.facts(session, task)
             if facts is not None:
                 say(redact.text(sentence(facts, given.stuck_timeout)), err=True)
             word *= 2
-        left = (word - waited, patience - waited) if patience is not None else (word - waited,)
-        threading.Event().wait(min(look, *left))
+        threading.Event().wait(min(look, word - waited, patience - waited))
         look = min(look * 2, _LONGEST_LOOK)
