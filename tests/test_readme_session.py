@@ -24,8 +24,13 @@ VOLATILE = (
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
     (r"w-1/[0-9a-f]+", "WORKER"),
     (r'"ms": \d+|webhook-timestamp: \d+', "NUMBER"),
+    (r"at-worker/[0-9.]+", "VERSION"),
     (r" +", " "),
 )
+
+AT_WORK = """
+SELECT FROM scheduled_tasks WHERE status = 'processing' OR status = 'pending' AND execute_at <= now()
+"""
 
 
 @pytest.fixture
@@ -49,13 +54,7 @@ def typed(command: str, table: Table, endpoint: Endpoint) -> str:
     settings = environment(DATABASE_URL=table.dsn, SMTP_FROM="shop@example.org")
     with logs.restored():
         told = CliRunner().invoke(main, shlex.split(command.replace(RECEIVER, here)), env=settings)
-    table.wait_for(
-        lambda: (
-            not table.sql(
-                "SELECT FROM scheduled_tasks WHERE status = 'processing' OR status = 'pending' AND execute_at <= now()"
-            )
-        )
-    )
+    table.wait_for(lambda: not table.sql(AT_WORK))
     return told.output.replace(here, RECEIVER)
 
 

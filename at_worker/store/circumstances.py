@@ -22,13 +22,13 @@ SELECT now(), t.id, t.task_type, t.status, t.priority, t.execute_at, t.original_
        (SELECT count(*) FROM {home}.scheduled_tasks_workers w WHERE w.alive),
        (SELECT count(*) FROM taker), (SELECT coalesce(sum(running), 0)::bigint FROM taker),
        (SELECT count(*) FROM (
-            SELECT FROM {tasks} o
+            SELECT FROM (SELECT DISTINCT unnest(task_types) AS task_type FROM taker) AS taken
+              JOIN {tasks} o USING (task_type)
              WHERE t.status = 'pending' AND t.execute_at <= now()
                AND o.status = 'pending' AND o.execute_at <= now() AND o.expires_at <= now() IS NOT TRUE
+               AND o.priority >= t.priority
                AND (o.priority > t.priority
-                    OR o.priority = t.priority AND o.task_type = t.task_type
-                       AND (o.execute_at, o.id) < (t.execute_at, t.id))
-               AND EXISTS (SELECT FROM taker WHERE o.task_type = ANY (taker.task_types))
+                    OR o.task_type = t.task_type AND (o.execute_at, o.id) < (t.execute_at, t.id))
                AND NOT EXISTS (SELECT FROM {paused} p WHERE p.task_type = o.task_type)
              LIMIT %(most)s) AS first)
   FROM {tasks} t LEFT JOIN {paused} paused USING (task_type)

@@ -23,37 +23,62 @@ _ABOUT = """
                           t.payload ->> 'subject')
              ELSE t.payload::text END, 300)"""
 
-# Of each status the first so many: what is to come by its time, what has ended the latest first.
+# Of each status the first so many: what is to come by its time, what has ended the latest first. The pending
+# rows are found lane by lane, as in a claim, so that it costs nothing how many there are; what has ended has
+# no index, and is looked through.
 _LIST = """
-SELECT t.* FROM unnest(%(statuses)s::text[]) WITH ORDINALITY AS wanted (status, nth)
- CROSS JOIN LATERAL (
-    SELECT t.id, t.task_type, t.status, t.priority, t.execute_at, t.original_execute_at, t.expires_at,
-           t.attempts, t.max_attempts, t.error_message, t.created_at, t.updated_at, t.started_at,
-           t.completed_at, t.locked_by, {carried}, now() AS now,
-           CASE WHEN t.status IN ('pending', 'processing') THEN extract(epoch FROM t.execute_at)
-                ELSE -extract(epoch FROM t.updated_at) END AS place
-      FROM {tasks} t
-     WHERE t.status = wanted.status
-       AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
-       AND (%(after)s::timestamptz IS NULL OR t.execute_at >= %(after)s::timestamptz)
-       AND (%(before)s::timestamptz IS NULL OR t.execute_at < %(before)s::timestamptz)
-       {condition}
-     ORDER BY place, t.id LIMIT %(limit)s) AS t
- ORDER BY wanted.nth, t.place, t.id
+WITH RECURSIVE lane AS (
+    (SELECT t.task_type, t.priority FROM {tasks} t
+      WHERE t.status = 'pending' ORDER BY t.task_type, t.priority LIMIT 1)
+    UNION ALL
+    SELECT next.task_type, next.priority FROM lane CROSS JOIN LATERAL (
+        SELECT t.task_type, t.priority FROM {tasks} t
+         WHERE t.status = 'pending' AND (t.task_type, t.priority) > (lane.task_type, lane.priority)
+         ORDER BY t.task_type, t.priority LIMIT 1) AS next
+), pending AS (
+    SELECT first.id FROM lane CROSS JOIN LATERAL (
+        SELECT t.id, t.execute_at FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
+           {condition}
+         ORDER BY t.execute_at, t.id LIMIT %(limit)s) AS first
+     WHERE 'pending' = ANY (%(statuses)s::text[])
+     ORDER BY first.execute_at, first.id LIMIT %(limit)s
+), running AS (
+    SELECT t.id FROM {tasks} t
+     WHERE t.status = 'processing' AND 'processing' = ANY (%(statuses)s::text[]) {condition}
+     ORDER BY t.execute_at, t.id LIMIT %(limit)s
+), ended AS (
+    SELECT latest.id FROM unnest(%(statuses)s::text[]) AS wanted (status) CROSS JOIN LATERAL (
+        SELECT t.id FROM {tasks} t
+         WHERE t.status = wanted.status AND wanted.status <> ALL ('{pending,processing}') {condition}
+         ORDER BY t.updated_at DESC, t.id LIMIT %(limit)s) AS latest
+)
+SELECT t.id, t.task_type, t.status, t.priority, t.execute_at, t.original_execute_at, t.expires_at, t.attempts,
+       t.max_attempts, t.error_message, t.created_at, t.updated_at, t.started_at, t.completed_at,
+       t.locked_by, {carried}, now()
+  FROM {tasks} t
+ WHERE t.id = ANY (ARRAY(
+        SELECT id FROM pending UNION ALL SELECT id FROM running UNION ALL SELECT id FROM ended))
+ ORDER BY CASE WHEN t.status IN ('pending', 'processing') THEN extract(epoch FROM t.execute_at)
+               ELSE -extract(epoch FROM t.updated_at) END, t.id
 """
 
-_CONDITION = """
-       AND (%(key)s::text IS NULL OR t.dedupe_key = %(key)s)
-       AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(
+_OF_ALL = """
+           AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
+           AND (%(after)s::timestamptz IS NULL OR t.execute_at >= %(after)s::timestamptz)
+           AND (%(before)s::timestamptz IS NULL OR t.execute_at < %(before)s::timestamptz)"""
+_OF_READERS = """
+           AND (%(key)s::text IS NULL OR t.dedupe_key = %(key)s)
+           AND (%(text)s::text IS NULL OR position(lower(%(text)s) IN lower(
                 concat_ws(E'\n', t.payload::text, t.context::text, t.dedupe_key, t.error_message))) > 0)"""
 
 LIST = (
     _LIST.replace("{carried}", "t.dedupe_key, {about}")
     .replace("{about}", _ABOUT)
-    .replace("{condition}", _CONDITION)
+    .replace("{condition}", _OF_ALL + _OF_READERS)
 )
 # For a role that may not see what tasks carry.
-LIST_BARE = _LIST.replace("{carried}", "NULL::text, NULL::text").replace("{condition}", "")
+LIST_BARE = _LIST.replace("{carried}", "NULL::text, NULL::text").replace("{condition}", _OF_ALL)
 
 MAY_READ = """
 SELECT has_column_privilege($name${tasks}$name$, 'payload', 'SELECT')
@@ -117,7 +142,7 @@ def listed(session: Session, wanted: Wanted) -> dict[str, list[Listed]]:
         rows = session.rows(LIST, {**parameters, "key": wanted.key, "text": wanted.text})
     found: dict[str, list[Listed]] = {status: [] for status in wanted.statuses}
     for row in rows:
-        task = Listed(*row[:-1])
+        task = Listed(*row)
         found[task.status].append(task)
     return found
 
