@@ -9,9 +9,10 @@ COMMANDS = [(name, command) for name, command in main.commands.items() if not co
 
 
 def test_these_are_the_commands() -> None:
-    assert sorted(name for name, _ in COMMANDS) == sorted(
-        ["at", "list", "reschedule", "cancel", "retry", "atq", "atrm", "run", "init-db", "check", "demo"]
-    )
+    assert [name for name, _ in COMMANDS] == [
+        *("at", "list", "show", "why", "reschedule", "cancel", "retry", "run-now", "atq", "atrm"),
+        *("run", "init-db", "check", "demo"),
+    ]
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
