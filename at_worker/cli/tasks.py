@@ -96,18 +96,18 @@ def list_tasks(  # noqa: PLR0913 - its options
             text=search,
         )
         found = listing.listed(session, wanted)
-    for tasks in found.values():
-        for task in tasks[: limit or None] if as_json else ():
+    shown = [task for tasks in found.values() for task in tasks[: limit or None]]
+    if as_json:
+        for task in shown:
             emit(_record(task))
-    rows = [_row(task) for tasks in found.values() for task in tasks[: limit or None]]
-    if rows and not as_json:
-        show(COLUMNS, rows)
+    elif shown:
+        show(COLUMNS, map(_row, shown))
+    else:
+        say("There is no such task.", err=True)
     for status, tasks in found.items():
         if limit and len(tasks) > limit:
             say(f"More than {limit} are {status}; --limit shows more.", err=True)
-    if not rows:
-        say("There is no such task.", err=True)
-    if any(task.about is None for tasks in found.values() for task in tasks):
+    if any(task.about is None for task in shown):
         say(UNSEEN, err=True)
 
 
