@@ -35,8 +35,12 @@ def say_lines(text: str) -> None:
 
 def emit(record: Mapping[str, object]) -> None:
     """Print one line of JSON: times as ISO 8601 in UTC, lengths of time in seconds."""
-    rendered = jsontext.render(_plain(record))
-    click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", rendered))
+    click.echo(inert(jsontext.render(_plain(record))))
+
+
+def inert(rendered: str) -> str:
+    """The same JSON with everything escaped that a terminal would obey."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", rendered)
 
 
 def _plain(value: object) -> object:

@@ -26,6 +26,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     **{name: (table,) for name, table in BESIDE.items()},
 }
 _NAMED = re.compile("{(" + "|".join(_NAMES) + ")}")
+_NO_TIMEOUTS = """
+SELECT pg_catalog.set_config('statement_timeout', '0', true),
+       pg_catalog.set_config('lock_timeout', '0', true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true)
+"""
 
 Row = tuple[Any, ...]
 Observer = Callable[["Away | None"], None]
@@ -51,9 +56,8 @@ class Session:
     def stream(self, query: LiteralString, parameters: Parameters | None = None) -> Iterator[Row]:
         """The rows of a query, a thousand at a time, however many and however long it takes."""
         schema = self._connection.table_schema()
-        self._connection.deadline = None
         with self._connection.transaction(), self._connection.cursor("at_worker") as cursor:
-            self._connection.execute("SET LOCAL statement_timeout = 0")
+            self.take_time()
             cursor.itersize = 1000
             cursor.execute(addressed(query, schema), parameters or {})
             yield from cursor
@@ -68,6 +72,11 @@ class Session:
                 # Or what fails is known only when it is too late to part it from the rest.
                 self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 yield
+
+    def take_time(self) -> None:
+        """Within a transaction that may take as long as it likes: for people, never for a worker."""
+        self._connection.deadline = None
+        self._connection.execute(_NO_TIMEOUTS)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
