@@ -66,6 +66,9 @@ EXPIRE = Choosing.of(
     """.replace("{expired}", EXPIRED),
 )
 
+# What needs no further look; failed rows stay until somebody has had one.
+DONE = ("completed", "cancelled")
+
 # Walks the primary key, a stretch at a time: an index on the time of completion would cost every task.
 _OLD = """
 stretch AS MATERIALIZED (
@@ -75,11 +78,11 @@ stretch AS MATERIALIZED (
     SELECT t.id FROM {tasks} t
      WHERE t.id = ANY (ARRAY(
             SELECT s.id FROM stretch s
-             WHERE s.status IN ('completed', 'cancelled')
+             WHERE s.status = ANY (%(statuses)s::text[])
                AND s.updated_at < now() - %(retention)s * interval '1 second'
                AND (%(types)s::text[] IS NULL OR s.task_type = ANY (%(types)s::text[]))
                AND s.id <> ALL (%(refused)s::bigint[])))
-       AND t.status IN ('completed', 'cancelled')
+       AND t.status = ANY (%(statuses)s::text[])
      ORDER BY t.id FOR UPDATE SKIP LOCKED
 )"""
 
@@ -136,12 +139,21 @@ class Recovery:
         """Fail pending rows whose `expires_at` passed; return their ids."""
         return [row[0] for row in self._expiries.rows(EXPIRE, {**self._scope, "limit": limit})]
 
-    def delete_old(self, retention: float, after: int, limit: int) -> tuple[int | None, int]:
-        """Look at `limit` rows from id `after` on and delete what is older than `retention` seconds.
+    def delete_old(
+        self, retention: float, after: int, limit: int, statuses: Sequence[str] = DONE
+    ) -> tuple[int | None, int]:
+        """Look at `limit` rows from id `after` on and delete what ended more than `retention` seconds ago.
 
         Returns the last id looked at (None at the end of the table) and how many were deleted.
         """
         ((last, deleted),) = self._deletions.rows(
-            DELETE_OLD, {**self._scope, "retention": retention, "after": after, "limit": limit}
+            DELETE_OLD,
+            {
+                **self._scope,
+                "retention": retention,
+                "after": after,
+                "limit": limit,
+                "statuses": list(statuses),
+            },
         )
         return last, deleted
