@@ -10,6 +10,7 @@ from at_worker.cli.demo import demo
 from at_worker.cli.export import export
 from at_worker.cli.importing import import_tasks
 from at_worker.cli.init_db import init_db
+from at_worker.cli.pause import pause, resume
 from at_worker.cli.purge import purge
 from at_worker.cli.run import run
 from at_worker.cli.run_now import run_now
@@ -37,7 +38,7 @@ argument, 3 the database refuses (login, schema, rights), 4 no thread is left th
 # In the order in which the help shows them.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Commands for tasks": (at, list_tasks, show_task, why, reschedule, cancel, retry, run_now, atq, atrm),
-    "Commands for the whole table": (import_tasks, export, purge),
+    "Commands for the whole table": (import_tasks, export, purge, pause, resume),
     "Commands for workers": (run, worker, init_db, check, demo),
 }
 
