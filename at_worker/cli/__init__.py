@@ -6,6 +6,7 @@ from at_worker import __version__
 from at_worker.cli.at import at
 from at_worker.cli.change import atrm, cancel, reschedule, retry
 from at_worker.cli.check import check
+from at_worker.cli.completion import completion
 from at_worker.cli.demo import demo
 from at_worker.cli.export import export
 from at_worker.cli.importing import import_tasks
@@ -15,6 +16,7 @@ from at_worker.cli.purge import purge
 from at_worker.cli.run import run
 from at_worker.cli.run_now import run_now
 from at_worker.cli.show import show_task
+from at_worker.cli.stats import show_stats
 from at_worker.cli.tasks import atq, list_tasks
 from at_worker.cli.why import why
 from at_worker.cli.worker import worker
@@ -38,8 +40,9 @@ argument, 3 the database refuses (login, schema, rights), 4 no thread is left th
 # In the order in which the help shows them.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Commands for tasks": (at, list_tasks, show_task, why, reschedule, cancel, retry, run_now, atq, atrm),
-    "Commands for the whole table": (import_tasks, export, purge, pause, resume),
+    "Commands for the whole table": (import_tasks, export, purge, pause, resume, show_stats),
     "Commands for workers": (run, worker, init_db, check, demo),
+    "Commands for your shell": (completion,),
 }
 
 

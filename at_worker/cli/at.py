@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from at_worker.cli import clock, values
+from at_worker.cli.completion import task_types
 from at_worker.cli.errors import Failed, WrongArgument, asking, settings
 from at_worker.cli.output import emit, json_option, say
 from at_worker.cli.what import check, what
@@ -35,7 +36,13 @@ _WHAT = (
     click.option("--exchange", metavar="NAME", help="Send a message to this exchange."),
     click.option("--routing-key", metavar="KEY", help="With --exchange."),
     click.option("--email", metavar="TO", multiple=True, help="Mail this address; may be repeated."),
-    click.option("--type", "task_type", metavar="TYPE", help="A task of any task_type, also of a plug-in."),
+    click.option(
+        "--type",
+        "task_type",
+        metavar="TYPE",
+        shell_complete=task_types,
+        help="A task of any task_type, also of a plug-in.",
+    ),
     click.option(
         "--payload",
         metavar="JSON|@FILE|-",

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 import click
 
 from at_worker.cli import clock
+from at_worker.cli.completion import task_types
 from at_worker.cli.errors import asking, settings
 from at_worker.cli.output import inert, say
 from at_worker.cli.privatefile import open_private
@@ -38,13 +39,22 @@ Examples:
     help="Only these; may be repeated. Without it: pending, for what is imported will run.",
 )
 @click.option("--all", "every", is_flag=True, help="Tasks of every status.")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Of this task_type; may be repeated.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    shell_complete=task_types,
+    help="Of this task_type; may be repeated.",
+)
 @click.option(
     "--after", metavar="TIMESPEC", help="Whose execute_at is then or later; as for `at`, also past."
 )
 @click.option("--before", metavar="TIMESPEC", help="Whose execute_at is earlier.")
 @click.option("--all-columns", is_flag=True, help="Also what the workers wrote; `import` does not take that.")
-@click.option("-o", "--output", metavar="FILE", help="Write there, gzipped where it ends in .gz.")
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(), help="Write there, gzipped where it ends in .gz."
+)
 def export(
     *,
     statuses: tuple[str, ...],

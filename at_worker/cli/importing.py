@@ -69,10 +69,10 @@ class _TakeBack(Exception):
 
 
 @click.command("import", epilog=EXAMPLES, short_help="Insert tasks from a file of JSON Lines.")
-@click.argument("file")
+@click.argument("file", type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Only check the lines; nothing is written to the database.")
 @click.option("--skip-bad", is_flag=True, help="Import the good lines although others are bad.")
-@click.option("--bad-file", metavar="FILE", help="Write the bad lines there, as they are.")
+@click.option("--bad-file", metavar="FILE", type=click.Path(), help="Write the bad lines there, as they are.")
 @click.option(
     "--on-duplicate",
     type=click.Choice([mode.value for mode in OnDuplicate]),

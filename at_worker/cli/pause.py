@@ -5,6 +5,7 @@ from dataclasses import asdict
 import click
 
 from at_worker.cli import clock
+from at_worker.cli.completion import task_types
 from at_worker.cli.errors import WrongArgument, asking, settings
 from at_worker.cli.output import emit, json_option, say
 from at_worker.cli.table import Column, show
@@ -32,7 +33,7 @@ COLUMNS = (
 
 
 @click.command(epilog=PAUSE_EXAMPLES, short_help="Let no task of a type start; list what is paused.")
-@click.argument("task_type", metavar="[TYPE]", required=False)
+@click.argument("task_type", metavar="[TYPE]", required=False, shell_complete=task_types)
 @click.option("--reason", metavar="TEXT", help="Why, for those who wonder.")
 @json_option
 def pause(*, task_type: str | None, reason: str | None, as_json: bool) -> None:
@@ -62,7 +63,7 @@ def pause(*, task_type: str | None, reason: str | None, as_json: bool) -> None:
 
 
 @click.command(epilog=RESUME_EXAMPLE, short_help="Let the tasks of a paused type start again.")
-@click.argument("task_type", metavar="TYPE")
+@click.argument("task_type", metavar="TYPE", shell_complete=task_types)
 @json_option
 def resume(*, task_type: str, as_json: bool) -> None:
     """Let the tasks of a paused TYPE start again; what is due starts at once."""

@@ -7,6 +7,7 @@ from contextlib import closing
 import click
 
 from at_worker import durations
+from at_worker.cli.completion import task_types
 from at_worker.cli.errors import WrongArgument, asking, settings
 from at_worker.cli.output import emit, json_option, say
 from at_worker.cli.progress import progress
@@ -60,7 +61,14 @@ def _age(_: click.Context, __: click.Parameter, value: str) -> float:
     callback=_statuses,
     help=f"Of {', '.join(FINISHED)}; may be repeated. Without it: {' and '.join(DONE)}.",
 )
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Of this task_type; may be repeated.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    shell_complete=task_types,
+    help="Of this task_type; may be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Only count them.")
 @click.option("--yes", is_flag=True, help="Do not ask, on a terminal.")
 @json_option

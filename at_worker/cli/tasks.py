@@ -6,6 +6,7 @@ import click
 
 from at_worker import redact
 from at_worker.cli import clock
+from at_worker.cli.completion import task_types
 from at_worker.cli.errors import asking, settings
 from at_worker.cli.output import UNSEEN, emit, json_option, say
 from at_worker.cli.table import STYLES, Cell, Column, show
@@ -49,7 +50,14 @@ COLUMNS = (
     help="Only these; may be repeated. Without it: processing, pending and failed.",
 )
 @click.option("--all", "every", is_flag=True, help="Tasks of every status.")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Of this task_type; may be repeated.")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    shell_complete=task_types,
+    help="Of this task_type; may be repeated.",
+)
 @click.option("--key", help="With this dedupe_key.")
 @click.option(
     "--search", metavar="TEXT", help="With this text in payload, context, key or error, in any case."
