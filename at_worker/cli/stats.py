@@ -25,13 +25,17 @@ Examples:
 """
 
 NOW = (
-    Column("NOW"),
+    Column("NOW", flexible=True),
     Column("DUE", right=True),
     Column("OLDEST", right=True),
-    *(Column(status.upper(), right=True) for status in Status),
+    Column("PENDING", right=True),
+    Column("RUNNING", right=True),
+    Column("DONE", right=True),
+    Column("FAILED", right=True),
+    Column("CANCELLED", right=True),
 )
 LATELY = (
-    Column("LATELY"),
+    Column("LATELY", flexible=True),
     Column("DONE 1H", right=True),
     Column("FAILED 1H", right=True),
     Column("DONE 24H", right=True),
@@ -50,6 +54,7 @@ class _Line:
     task_type: str
     by_status: dict[Status, Count]
     due: int
+    more_due: bool
     oldest_due: datetime | None
     lateness: Lateness | None
 
@@ -127,6 +132,7 @@ def _line(picture: Picture, types: Sequence[str], lateness_of: str | None) -> _L
         task_type=TOTAL if lateness_of is None else lateness_of,
         by_status=by_status,
         due=sum(each.count for each in due),
+        more_due=any(each.count == MOST_DUE for each in due),
         oldest_due=min((each.oldest for each in due), default=None),
         lateness=picture.lateness.get(lateness_of),
     )
@@ -143,7 +149,7 @@ def _now_row(line: _Line, at: datetime, mark: str) -> list[str | Cell]:
     oldest = spoken((at - line.oldest_due).total_seconds()) if line.oldest_due else ""
     return [
         line.task_type,
-        f"{line.due:,}{'+' if line.due >= MOST_DUE else ''}",
+        f"{line.due:,}{'+' if line.more_due else ''}",
         oldest,
         *(
             Cell(

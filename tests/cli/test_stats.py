@@ -75,16 +75,7 @@ def test_people_get_two_tables_that_fit_a_terminal(tasks: Table, at_worker: AtWo
     done = at_worker("stats", DATABASE_URL=tasks.dsn, TZ="UTC")
     assert (done.exit_code, done.stderr) == (0, "")
     now, lately, rest = (block.splitlines() for block in done.stdout.split("\n\n"))
-    assert now[0].split() == [
-        "NOW",
-        "DUE",
-        "OLDEST",
-        "PENDING",
-        "PROCESSING",
-        "COMPLETED",
-        "FAILED",
-        "CANCELLED",
-    ]
+    assert now[0].split() == ["NOW", "DUE", "OLDEST", "PENDING", "RUNNING", "DONE", "FAILED", "CANCELLED"]
     assert now[1].split()[:2] == ["email", "1"]
     assert now[2].split() == ["rabbitmq", "0", "0", "1", "21", "4", "0"]
     assert [line.split()[0] for line in lately] == ["LATELY", "email", "rabbitmq", "all"]
