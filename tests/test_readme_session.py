@@ -1,4 +1,4 @@
-"""The session of the README, typed anew: what each command answers is what stands there."""
+"""The sessions of the README, typed anew: what each command answers is what stands there."""
 
 import re
 import shlex
@@ -39,9 +39,8 @@ def endpoint() -> Iterator[Endpoint]:
         yield started
 
 
-def steps() -> list[tuple[str, str]]:
-    """Each command of the session and its answer."""
-    (session,) = blocks("console")
+def steps(session: str) -> list[tuple[str, str]]:
+    """Each command of a session and its answer."""
     return [
         (command, answer)
         for command, _, answer in (step.partition("\n") for step in session.split("$ at-worker ")[1:])
@@ -64,9 +63,13 @@ def steady(answer: str) -> str:
     return answer.strip()
 
 
-def test_every_command_answers_as_the_readme_says(table: Table, endpoint: Endpoint, tmp_path: Path) -> None:
+@pytest.mark.parametrize("session", blocks("console"), ids=["a task", "the whole table"])
+def test_every_command_answers_as_the_readme_says(
+    session: str, table: Table, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with worker(table.dsn, tmp_path) as process:
         process.wait_for_line("Started with polling interval")
-        for command, answer in steps():
+        for command, answer in steps(session):
             assert steady(typed(command, table, endpoint)) == steady(answer), command
         assert process.stop() == 0

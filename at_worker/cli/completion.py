@@ -10,9 +10,9 @@ VARIABLE = "_AT_WORKER_COMPLETE"
 
 EXAMPLES = """
 \b
-Examples, which work at once, and in every new shell:
-    eval "$(at-worker completion bash)"
+Examples:
     at-worker completion bash > ~/.local/share/bash-completion/completions/at-worker
+    eval "$(at-worker completion bash)"
     at-worker completion zsh > ~/.zfunc/_at-worker
     at-worker completion fish > ~/.config/fish/completions/at-worker.fish
 """
@@ -22,6 +22,8 @@ Examples, which work at once, and in every new shell:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the script that lets SHELL complete commands, options, files and the task types known here.
+
+    `eval` it to try it; a file, as in the examples, is read by each new shell.
 
     The Tab key never asks the database: it would wait for it, and might need a password.
     """

@@ -9,7 +9,7 @@ import click
 from at_worker.cli import clock
 from at_worker.cli.completion import task_types
 from at_worker.cli.errors import asking, settings
-from at_worker.cli.output import inert, say
+from at_worker.cli.output import inert, say, tasks
 from at_worker.cli.privatefile import open_private
 from at_worker.cli.progress import progress
 from at_worker.outcome import Status
@@ -89,7 +89,7 @@ def export(
                 reached(count)
         file.flush()
     if output:
-        say(f"{count:,} tasks written to {output}", err=True)
+        say(f"{tasks(count)} written to {output}", err=True)
 
 
 def _lines(session: Session, choice: Choice, *, all_columns: bool) -> Generator[bytes]:

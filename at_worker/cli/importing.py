@@ -11,7 +11,7 @@ from at_worker.cli.checking import Checked, checked
 from at_worker.cli.errors import Failed, asking, explained, settings
 from at_worker.cli.linefile import open_lines
 from at_worker.cli.lines import BadLine
-from at_worker.cli.output import emit, json_option, say
+from at_worker.cli.output import emit, json_option, say, tasks
 from at_worker.cli.privatefile import open_private
 from at_worker.cli.progress import progress
 from at_worker.store import loading
@@ -28,6 +28,7 @@ Examples:
     at-worker import --dry-run tasks.jsonl.gz
     at-worker import --skip-bad --bad-file bad.jsonl tasks.jsonl
     at-worker export | DATABASE_URL=postgresql://at@other/app at-worker import -
+
 \b
 A line:
     {"task_type": "http_callback", "payload": {"url": "https://example.org/"},
@@ -184,15 +185,12 @@ def _tell(report: _Report, plan: _Plan, *, as_json: bool) -> None:
             say(f"... and {report.bad - LISTED:,} more bad lines", err=True)
     lines = report.good + report.bad
     if report.bad and not plan.skips:
-        raise Failed(f"{report.bad:,} of {lines:,} lines are bad; nothing was imported")
+        raise Failed(f"bad lines: {report.bad:,} of {lines:,}; nothing was imported")
     if as_json:
         return
     if not plan.writes:
-        say(f"{report.good:,} of {lines:,} lines are good; nothing was imported, as --dry-run says")
+        say(f"good lines: {report.good:,} of {lines:,}; nothing was imported, as --dry-run says")
         return
-    notes = [f"{imported:,} tasks imported"]
-    if duplicates:
-        notes.append(f"{duplicates:,} left out, their dedupe_key is taken")
-    if report.bad:
-        notes.append(f"{report.bad:,} bad lines left out")
-    say("; ".join(notes))
+    left_out = {"dedupe_key is taken": duplicates, "bad": report.bad}
+    notes = [f"; left out as {why}: {count:,}" for why, count in left_out.items() if count]
+    say(f"{tasks(imported)} imported{''.join(notes)}")

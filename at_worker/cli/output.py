@@ -33,6 +33,11 @@ def say_lines(text: str) -> None:
         click.echo("\t".join(map(visible, line.removesuffix("\r").split("\t"))))
 
 
+def tasks(count: int) -> str:
+    """So many tasks."""
+    return f"{count:,} {'task' if count == 1 else 'tasks'}"
+
+
 def emit(record: Mapping[str, object]) -> None:
     """Print one line of JSON: times as ISO 8601 in UTC, lengths of time in seconds."""
     click.echo(inert(jsontext.render(_plain(record))))

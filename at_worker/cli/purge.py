@@ -9,7 +9,7 @@ import click
 from at_worker import durations
 from at_worker.cli.completion import task_types
 from at_worker.cli.errors import WrongArgument, asking, settings
-from at_worker.cli.output import emit, json_option, say
+from at_worker.cli.output import emit, json_option, say, tasks
 from at_worker.cli.progress import progress
 from at_worker.config import Settings
 from at_worker.config.values import CENTURY
@@ -101,7 +101,7 @@ def purge(
     if as_json:
         emit({"deleted": deleted})
     else:
-        say(f"{deleted:,} tasks deleted")
+        say(f"{tasks(deleted)} deleted")
 
 
 def _tell_count(counted: Mapping[str, int], *, as_json: bool = False, err: bool = False) -> None:
@@ -110,7 +110,7 @@ def _tell_count(counted: Mapping[str, int], *, as_json: bool = False, err: bool 
         emit({"old": total, "by_status": counted})
         return
     parts = ", ".join(f"{status} {count:,}" for status, count in counted.items())
-    say(f"{total:,} tasks are that old{f': {parts}' if parts else ''}", err=err)
+    say(f"that old: {tasks(total)}{f' ({parts})' if parts else ''}", err=err)
 
 
 def _delete(given: Settings, old: Old, expected: int | None) -> int:
@@ -122,6 +122,6 @@ def _delete(given: Settings, old: Old, expected: int | None) -> int:
                 deleted += count
                 reached(deleted)
         except KeyboardInterrupt:
-            say(f"\n{deleted:,} tasks deleted before the interruption", err=True)
+            click.echo(f"\n{tasks(deleted)} deleted before the interruption", err=True)
             raise
     return deleted

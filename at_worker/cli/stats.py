@@ -8,7 +8,7 @@ import click
 
 from at_worker.cli import clock
 from at_worker.cli.errors import asking, settings
-from at_worker.cli.output import emit, json_option, say
+from at_worker.cli.output import emit, json_option, say, tasks
 from at_worker.cli.table import STYLES, Cell, Column, show
 from at_worker.durations import spoken
 from at_worker.outcome import Status
@@ -184,8 +184,8 @@ def _paused_lines(paused: Sequence[Paused]) -> Iterable[str]:
 def _worker_lines(picture: Picture) -> Iterable[str]:
     alive = [worker for worker in picture.workers if worker.alive]
     running = sum(worker.running for worker in alive)
-    yield f"workers: {len(alive) or 'none'} alive, {running:,} tasks claimed"
+    yield f"workers: {len(alive) or 'none'} alive, {tasks(running)} claimed"
     for worker in picture.workers:
         if not worker.alive:
             seen = clock.short(worker.seen_at)
-            yield f"not seen since {seen}: {worker.holder}, {worker.running:,} tasks claimed"
+            yield f"not seen since {seen}: {worker.holder}, {tasks(worker.running)} claimed"

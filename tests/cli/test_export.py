@@ -130,7 +130,7 @@ def test_a_file_is_for_its_owner_alone(
 ) -> None:
     tasks.insert("email")
     told = at_worker("export", "-o", name, DATABASE_URL=tasks.dsn)
-    assert (told.exit_code, told.stdout, told.stderr) == (0, "", f"1 tasks written to {name}\n")
+    assert (told.exit_code, told.stdout, told.stderr) == (0, "", f"1 task written to {name}\n")
     with opened(name) as file:
         assert len(list(file)) == 1
     assert Path(name).stat().st_mode & 0o077 == 0

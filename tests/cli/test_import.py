@@ -30,7 +30,7 @@ def count(tasks: Table) -> int:
 
 def test_a_line_becomes_a_task_with_all_that_it_says(tasks: Table, at_worker: AtWorker) -> None:
     told = at_worker("import", write("tasks.jsonl", EVERYTHING), DATABASE_URL=tasks.dsn)
-    assert (told.exit_code, told.output) == (0, "1 tasks imported\n")
+    assert (told.exit_code, told.output) == (0, "1 task imported\n")
     (row,) = tasks.sql("SELECT * FROM scheduled_tasks")
     assert row["execute_at"] == datetime(2099, 5, 17, 9, 30, 0, 250_000, tzinfo=UTC)
     assert row["expires_at"] == datetime(2099, 5, 18, 9, 30, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_bad_lines_are_named_with_their_numbers_and_nothing_is_imported(
     *named, error = told.stderr.splitlines()
     for number, (line, problem) in enumerate(zip(named, BAD.values(), strict=True), 2):
         assert line.startswith(f"line {number}: {problem}")
-    assert error == "Error: 6 of 8 lines are bad; nothing was imported"
+    assert error == "Error: bad lines: 6 of 8; nothing was imported"
     assert (told.stdout, count(tasks)) == ("", 0)
 
 
@@ -102,7 +102,7 @@ def test_all_bad_lines_are_counted_and_the_first_are_listed(tasks: Table, at_wor
     assert [line.split(":")[0] for line in listed[:50]] == [f"line {number}" for number in range(2, 101, 2)]
     assert listed[50:] == [
         "... and 10 more bad lines",
-        "Error: 60 of 120 lines are bad; nothing was imported",
+        "Error: bad lines: 60 of 120; nothing was imported",
     ]
 
 
@@ -122,7 +122,7 @@ def test_good_lines_may_be_imported_without_the_bad_which_are_kept(tasks: Table,
     ]
     file = write("tasks.jsonl", GOOD, bad[0], bad[1], GOOD, bad[2])
     told = at_worker("import", "--skip-bad", "--bad-file", "bad.jsonl", file, DATABASE_URL=tasks.dsn)
-    assert (told.exit_code, told.stdout) == (0, "2 tasks imported; 3 bad lines left out\n")
+    assert (told.exit_code, told.stdout) == (0, "2 tasks imported; left out as bad: 3\n")
     assert [line.split(":")[0] for line in told.stderr.splitlines()] == ["line 2", "line 3", "line 5"]
     assert count(tasks) == 2
     kept = Path("bad.jsonl")
@@ -132,7 +132,7 @@ def test_good_lines_may_be_imported_without_the_bad_which_are_kept(tasks: Table,
 
 def test_a_dry_run_tells_how_many_are_good_and_writes_nothing(tasks: Table, at_worker: AtWorker) -> None:
     told = at_worker("import", "--dry-run", write("tasks.jsonl", GOOD, GOOD), DATABASE_URL=tasks.dsn)
-    said = "2 of 2 lines are good; nothing was imported, as --dry-run says\n"
+    said = "good lines: 2 of 2; nothing was imported, as --dry-run says\n"
     assert (told.exit_code, told.output) == (0, said)
     assert tasks.insert() == 1
 
@@ -145,7 +145,7 @@ def test_a_key_that_is_taken_is_left_out(holder: str, tasks: Table, at_worker: A
     before = tasks.row(task)
     file = write("tasks.jsonl", {**GOOD, "dedupe_key": "k"}, GOOD, {**GOOD, "dedupe_key": "new"})
     told = at_worker("import", file, DATABASE_URL=tasks.dsn)
-    assert (told.exit_code, told.output) == (0, "2 tasks imported; 1 left out, their dedupe_key is taken\n")
+    assert (told.exit_code, told.output) == (0, "2 tasks imported; left out as dedupe_key is taken: 1\n")
     assert (tasks.row(task), count(tasks)) == (before, 3)
 
 
@@ -203,7 +203,7 @@ def test_scripts_get_one_object(tasks: Table, at_worker: AtWorker) -> None:
     told = at_worker("import", "--json", file, DATABASE_URL=tasks.dsn)
     errors = [{"line": 3, "field": "priority", "error": "must be from 0 to 9"}]
     assert json.loads(told.stdout) == {"imported": 0, "duplicates": 0, "bad": 1, "errors": errors}
-    assert (told.exit_code, told.stderr) == (1, "Error: 1 of 3 lines are bad; nothing was imported\n")
+    assert (told.exit_code, told.stderr) == (1, "Error: bad lines: 1 of 3; nothing was imported\n")
     told = at_worker("import", "--json", "--skip-bad", file, DATABASE_URL=tasks.dsn)
     assert json.loads(told.stdout) == {"imported": 1, "duplicates": 1, "bad": 1, "errors": errors}
     assert (told.exit_code, told.stderr) == (0, "")
@@ -216,7 +216,7 @@ def test_many_lines_are_checked_by_several_processes_and_keep_their_order(
     lines[5990] |= {"retry_delays": ["5 parsecs"]}
     lines[5997]["payload"] = {}
     told = at_worker("import", "--skip-bad", write("tasks.jsonl", *lines), DATABASE_URL=tasks.dsn)
-    assert told.stdout == "5,998 tasks imported; 2 bad lines left out\n"
+    assert told.stdout == "5,998 tasks imported; left out as bad: 2\n"
     assert [line.split(": ")[0] for line in told.stderr.splitlines()] == ["line 5991", "line 5998"]
     found = tasks.sql("SELECT (payload ->> 'data')::int AS data FROM scheduled_tasks ORDER BY id")
     assert [row["data"] for row in found] == [n for n in range(6000) if n not in (5990, 5997)]
@@ -228,7 +228,7 @@ def test_standard_input_is_read_gzipped_or_not(
 ) -> None:
     line = json.dumps(GOOD).encode()
     told = at_worker("import", "-", stdin=pack(line), DATABASE_URL=tasks.dsn)
-    assert (told.exit_code, told.output) == (0, "1 tasks imported\n")
+    assert (told.exit_code, told.output) == (0, "1 task imported\n")
     assert count(tasks) == 1
 
 

@@ -66,7 +66,7 @@ def test_a_dry_run_counts_and_deletes_nothing(tasks: Table, at_worker: AtWorker)
     fill(tasks)
     arguments = ("purge", "--older-than", "30d", "--dry-run")
     told = at_worker(*arguments, DATABASE_URL=tasks.dsn)
-    assert (told.exit_code, told.output) == (0, "4 tasks are that old: cancelled 2, completed 2\n")
+    assert (told.exit_code, told.output) == (0, "that old: 4 tasks (cancelled 2, completed 2)\n")
     told = at_worker(*arguments, "--json", DATABASE_URL=tasks.dsn)
     assert json.loads(told.stdout) == {"old": 4, "by_status": {"cancelled": 2, "completed": 2}}
     assert len(left(tasks)) == 10
@@ -91,7 +91,7 @@ def test_a_row_that_somebody_holds_is_passed_over(table: Table, at_worker: AtWor
     table.sql("SELECT FROM scheduled_tasks WHERE status = 'completed' FOR UPDATE")
     told = at_worker("purge", "--older-than", "30d", DATABASE_URL=table.dsn)
     table.sql("COMMIT")
-    assert (told.exit_code, told.output) == (0, "1 tasks deleted\n")
+    assert (told.exit_code, told.output) == (0, "1 task deleted\n")
     assert "completed" in left(table)
 
 
@@ -100,7 +100,7 @@ def test_a_terminal_is_asked_first(typed: str, code: int, count: int, tasks: Tab
     fill(tasks)
     ended, shown = on_terminal(tmp_path, typed, "purge", "--older-than", "30d", DATABASE_URL=tasks.dsn)
     assert ended == code
-    assert "2 tasks are that old: cancelled 1, completed 1\n" in shown
+    assert "that old: 2 tasks (cancelled 1, completed 1)\n" in shown
     assert "Delete them? [y/N]" in shown
     assert ("2 tasks deleted" in shown) == (code == 0)
     assert len(left(tasks)) == count

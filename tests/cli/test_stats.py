@@ -82,7 +82,7 @@ def test_people_get_two_tables_that_fit_a_terminal(tasks: Table, at_worker: AtWo
     assert lately[3].split() == ["all", "16", "4", "32", "8", "80.0", "%", "4.5", "ms", "9.0", "ms"]
     assert rest[0].startswith("paused: email, since 2026-11-27 ")
     assert rest[0].endswith(" by ann: it moves")
-    assert rest[1] == "workers: 1 alive, 1 tasks claimed"
+    assert rest[1] == "workers: 1 alive, 1 task claimed"
     assert rest[2].startswith("not seen since 2026-11-27 ")
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
