@@ -11,7 +11,8 @@ COMMANDS = [(name, command) for name, command in main.commands.items() if not co
 def test_these_are_the_commands() -> None:
     assert [name for name, _ in COMMANDS] == [
         *("at", "list", "show", "why", "reschedule", "cancel", "retry", "run-now", "atq", "atrm"),
-        *("run", "init-db", "check", "demo"),
+        *("import", "export", "purge", "pause", "resume", "stats"),
+        *("run", "init-db", "check", "demo", "completion"),
     ]
 
 
