@@ -34,12 +34,10 @@ class Checked(NamedTuple):
 def checked(batches: Iterable[Batch], given: Settings, known: Executors | None) -> Generator[Checked]:
     """Check batches in their order, at most some of them ahead; payloads where executors are `known`."""
     batches = iter(batches)
-    first = list(islice(batches, FEW))
-    more = list(islice(batches, 1))
-    for batch in first:
+    for batch in islice(batches, FEW):
         yield _check(batch, known)
-    if more:
-        yield from _by_processes(chain(more, batches), given, payloads=known is not None)
+    if (next_batch := next(batches, None)) is not None:
+        yield from _by_processes(chain([next_batch], batches), given, payloads=known is not None)
 
 
 def _check(batch: Batch, known: Executors | None) -> Checked:

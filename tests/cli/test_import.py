@@ -10,6 +10,7 @@ from at_worker.cli import linefile, lines
 from tests.cli.bulk import GOOD, LATER, on_terminal, started, write
 from tests.cli.conftest import AtWorker
 from tests.servers.http import refusing
+from tests.servers.tcp_proxy import database_proxy
 from tests.tables import Table
 
 EVERYTHING = {
@@ -286,6 +287,35 @@ def test_an_import_that_is_killed_leaves_neither_tasks_nor_processes(tasks: Tabl
     tasks.wait_for(lambda: not tasks.sql(WRITING))
     tasks.wait_for(lambda: not any(Path("/proc", helper, "exe").exists() for helper in helpers))
     assert count(tasks) == 0
+
+
+def test_a_connection_that_ends_in_the_middle_leaves_nothing(tasks: Table, tmp_path: Path) -> None:
+    with started(tmp_path, "import", "-", DATABASE_URL=tasks.dsn) as process:
+        assert process.stdin is not None
+        process.stdin.write((json.dumps(GOOD).encode() + b"\n") * 2000)
+        process.stdin.flush()
+        tasks.wait_for(lambda: tasks.sql(WRITING))
+        tasks.sql("""
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name LIKE 'at-worker %'
+        """)
+        _, said = process.communicate(json.dumps(GOOD).encode(), timeout=20)
+    assert process.returncode == 3
+    assert said.startswith(b"Error: ")
+    assert said.count(b"\n") == 1
+    assert count(tasks) == 0
+
+
+def test_where_the_answer_to_the_commit_is_lost_nobody_is_told_that_nothing_happened(
+    tasks: Table, at_worker: AtWorker
+) -> None:
+    with database_proxy(tasks.dsn) as (proxy, dsn):
+        lost = proxy.lose_reply(b"COMMIT", reset=True)
+        told = at_worker("import", write("tasks.jsonl", GOOD), DATABASE_URL=dsn)
+    assert lost.happened.is_set()
+    assert told.exit_code == 3
+    assert "instead of the answer to the COMMIT: all tasks were imported, or none." in told.stderr
+    assert count(tasks) == 1
 
 
 def test_a_terminal_shows_how_far_it_is(tasks: Table, tmp_path: Path) -> None:

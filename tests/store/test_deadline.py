@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -145,3 +146,16 @@ def test_the_transaction_of_a_worker_that_is_paused_ends(far: Far, table: Table)
     with pytest.raises(Away):
         pause()
     assert table.row(task)["priority"] == 9
+
+
+def test_a_person_may_wait_for_as_long_as_it_takes(table: Table) -> None:
+    limits: LiteralString = """
+        SELECT current_setting('statement_timeout'), current_setting('lock_timeout'),
+               current_setting('idle_in_transaction_session_timeout')
+    """
+    with Database(table.settings(WORKER_STUCK_TIMEOUT="5s")).direct() as session:
+        assert "0" not in session.rows(limits)[0]
+        with session.transaction():
+            session.take_time()
+            assert session.rows(limits) == [("0", "0", "0")]
+        assert list(session.stream(limits)) == [("0", "0", "0")]
