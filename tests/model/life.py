@@ -3,9 +3,9 @@
 A specification to read first: no database and no clock. Instants and durations are whole hours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import TypeAlias, assert_never
+from typing import Literal, TypeAlias, assert_never
 
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Retry, Status
@@ -22,8 +22,21 @@ UNIQUE = frozenset({Status.PENDING, Status.PROCESSING, Status.COMPLETED})
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is kept of an attempt that did not succeed; a lost one ended when that was noticed."""
+
+    number: int
+    worker: str | None
+    started_at: Hour | None
+    ended_at: Hour
+    outcome: Literal["retry", "failed", "lost"]
+    error_message: str | None
+    result: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """All of a row that ever changes."""
+    """All of a row that ever changes, and the attempts that are kept beside it until it is deleted."""
 
     id: int = 0
     task_type: str = "a"
@@ -43,6 +56,7 @@ class Row:
     dedupe_key: str | None = None
     locked_by: str | None = None
     claim_seq: int = 0
+    history: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,11 @@ class Ran:
 
 def is_due(row: Row, now: Hour) -> bool:
     return row.status is Status.PENDING and row.execute_at <= now
+
+
+def is_claimable(row: Row, horizon: Hour, paused: Collection[str]) -> bool:
+    """Nobody starts a task of a paused type."""
+    return is_due(row, horizon) and row.task_type not in paused
 
 
 def is_expired(row: Row, now: Hour) -> bool:
@@ -153,10 +172,12 @@ def ended(row: Row, now: Hour, ending: Ending, ran: Ran) -> Row:
                 _attempted(row, now, ran, None, result), status=Status.COMPLETED, completed_at=ran.ended
             )
         case Fail(reason, result):
-            return replace(_attempted(row, now, ran, reason, result), status=Status.FAILED)
+            failed = replace(_attempted(row, now, ran, reason, result), status=Status.FAILED)
+            return _kept(failed, "failed", ran.ended, result)
         case Retry(reason, after, result, _):
             wait = max(_backoff(row), round((after or 0) / HOUR))
-            return _again(_attempted(row, now, ran, reason, result), now, wait)
+            again = _again(_attempted(row, now, ran, reason, result), now, wait)
+            return _kept(again, "retry" if again.status is Status.PENDING else "failed", ran.ended, result)
         case Postponed(wait):
             return _later(replace(row, error_message="postponed: full", updated_at=now), now + wait)
         case NotStarted():
@@ -173,7 +194,11 @@ def ended(row: Row, now: Hour, ending: Ending, ran: Ran) -> Row:
 
 
 def forgotten(row: Row, now: Hour) -> Row:
-    """The commit of its claim is lost with the database that took it: a standby goes on."""
+    """The commit of its claim is lost: the server crashed, or a standby goes on.
+
+    No attempt is counted and none is kept. Whoever claims the row next gets the number of that claim; the
+    same worker gets the very claim that it knows, and its task goes on under it.
+    """
     return replace(row, status=Status.PENDING, claim_seq=row.claim_seq - 1, updated_at=now)
 
 
@@ -181,7 +206,8 @@ def lost(row: Row, now: Hour, reason: str) -> Row:
     """Due at once, but after its delay where the attempt before was lost as well."""
     lost_before = row.error_message is not None and row.error_message.startswith("lost:")
     wait = _backoff(row) if lost_before else 0
-    return _again(replace(row, attempts=row.attempts + 1, error_message=reason, updated_at=now), now, wait)
+    counted = replace(row, attempts=row.attempts + 1, error_message=reason, updated_at=now)
+    return _kept(_again(counted, now, wait), "lost", now, None)
 
 
 # What people make of it.
@@ -226,6 +252,12 @@ def _attempted(row: Row, now: Hour, ran: Ran, error: str | None, result: Json) -
         started_at=ran.started,
         updated_at=now,
     )
+
+
+def _kept(row: Row, outcome: Literal["retry", "failed", "lost"], ended: Hour, result: Json) -> Row:
+    """With the attempt that it has just counted in its history, which never changes afterwards."""
+    attempt = Attempt(row.attempts, row.locked_by, row.started_at, ended, outcome, row.error_message, result)
+    return replace(row, history=(*row.history, attempt))
 
 
 def _again(row: Row, now: Hour, wait: Hour) -> Row:

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from at_worker import jsontext
 from at_worker.outcome import Status
 from at_worker.task import Task
-from tests.model.life import HOUR, Hour, Row
+from tests.model.life import HOUR, Attempt, Hour, Row
 from tests.tables import Table
 
 # Half past: no retry, whatever its jitter, comes close to the instant of expiry.
@@ -22,6 +22,7 @@ HALF = 0.5
 UNJITTERED = 0.8
 
 READ = "SELECT *, now() AS now FROM scheduled_tasks"
+READ_ATTEMPTS = "SELECT * FROM scheduled_tasks_attempts ORDER BY task_id, attempt"
 
 INSERT = """
 INSERT INTO scheduled_tasks (task_type, priority, status, attempts, max_attempts, error_message, dedupe_key,
@@ -42,6 +43,11 @@ UPDATE scheduled_tasks
        updated_at = updated_at - %(hours)s * interval '1 hour',
        started_at = started_at - %(hours)s * interval '1 hour',
        completed_at = completed_at - %(hours)s * interval '1 hour'
+"""
+AGE_ATTEMPTS = """
+UPDATE scheduled_tasks_attempts
+   SET started_at = started_at - %(hours)s * interval '1 hour',
+       ended_at = ended_at - %(hours)s * interval '1 hour'
 """
 
 
@@ -71,40 +77,59 @@ def delay(hours: Hour) -> timedelta:
     return timedelta(hours=hours * UNJITTERED)
 
 
-def read(seen: DictRow, now: Hour) -> Row:
-    """The row of the model that a row of READ stands for."""
+def look(table: Table) -> dict[int, DictRow]:
+    """All rows by id, each with its attempts as `history`."""
+    seen: dict[int, DictRow] = {row["id"]: {**row, "history": []} for row in table.sql(READ)}
+    for attempt in table.sql(READ_ATTEMPTS):
+        assert attempt["task_id"] in seen, f"the task of {attempt} is gone"
+        seen[attempt["task_id"]]["history"].append(attempt)
+    return seen
 
-    def hour(column: str) -> Hour | None:
-        instant: datetime | None = seen[column]
+
+def read(seen: DictRow, now: Hour) -> Row:
+    """The row of the model that one of the table stands for."""
+
+    def hour(instant: datetime | None) -> Hour | None:
         return None if instant is None else now + _hours(instant - seen["now"])
 
-    error = seen["error_message"]
     return Row(
         id=seen["id"],
         task_type=seen["task_type"],
         priority=seen["priority"],
         status=Status(seen["status"]),
-        execute_at=hour("execute_at") or 0,
-        original_execute_at=hour("original_execute_at"),
-        expires_at=hour("expires_at"),
-        updated_at=hour("updated_at") or 0,
-        started_at=hour("started_at"),
-        completed_at=hour("completed_at"),
+        execute_at=hour(seen["execute_at"]) or 0,
+        original_execute_at=hour(seen["original_execute_at"]),
+        expires_at=hour(seen["expires_at"]),
+        updated_at=hour(seen["updated_at"]) or 0,
+        started_at=hour(seen["started_at"]),
+        completed_at=hour(seen["completed_at"]),
         attempts=seen["attempts"],
         max_attempts=seen["max_attempts"],
         retry_delays=None if seen["retry_delays"] is None else tuple(map(_hours, seen["retry_delays"])),
-        # What follows is the instant of expiry.
-        error_message=None if error is None else error.partition(" by ")[0],
+        error_message=_error(seen),
         result=seen["result"],
         dedupe_key=seen["dedupe_key"],
         locked_by=seen["locked_by"],
         claim_seq=seen["claim_seq"],
+        history=tuple(
+            Attempt(
+                number=attempt["attempt"],
+                worker=attempt["worker"],
+                started_at=hour(attempt["started_at"]),
+                ended_at=hour(attempt["ended_at"]) or 0,
+                outcome=attempt["outcome"],
+                error_message=_error(attempt),
+                result=attempt["result"],
+            )
+            for attempt in seen["history"]
+        ),
     )
 
 
 def age(table: Table, hours: Hour) -> None:
     """Let time pass for all rows."""
     table.sql(AGE, hours=hours)
+    table.sql(AGE_ATTEMPTS, hours=hours)
 
 
 def aged(task: Task, hours: Hour) -> Task:
@@ -116,6 +141,12 @@ def aged(task: Task, hours: Hour) -> Task:
         due=task.due - seconds,
         expires=None if task.expires is None else task.expires - seconds,
     )
+
+
+def _error(seen: DictRow) -> str | None:
+    """Without the instant of expiry, which is at the end."""
+    error: str | None = seen["error_message"]
+    return None if error is None else error.partition(" by ")[0]
 
 
 def _hours(duration: timedelta) -> Hour:

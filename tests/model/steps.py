@@ -22,9 +22,10 @@ endings = st.one_of(
 )
 # How many hours an attempt ran, and since when its end is known and not written.
 runs = st.builds(Ran, started=st.integers(-2, -1), ended=st.integers(-1, 0))
+types = st.sampled_from(["a", "b"])
 asked = st.builds(
     Row,
-    task_type=st.sampled_from(["a", "b"]),
+    task_type=types,
     priority=st.sampled_from([5, 9]),
     execute_at=st.sampled_from([0, -1, 1, 2]),
     expires_at=st.sampled_from([None, None, None, None, 0, 1, 2, 4, 8]),
@@ -85,7 +86,12 @@ KINDS = {
     "hand_back_what_is_not_held": Kind(2, {"worker": workers}),
     "kill": Kind(1, {"worker": workers}),
     "declare_dead": Kind(2, {"holder": indices}),
-    "forget_claim": Kind(2, {"row": indices}),
+    "forget_claim": Kind(
+        3,
+        {"row": indices, "claimed_again": st.sampled_from([True, True, False]), "reply_lost": st.booleans()},
+    ),
+    "pause": Kind(1, {"task_type": types, "by_hand": st.booleans()}),
+    "resume": Kind(2, {"task_type": types, "by_hand": st.booleans()}),
     "cleaner_looks": Kind(3, {"worker": workers}),
     "cleaner_gives_back": Kind(4, {}),
     "cleaner_expires": Kind(2, {"worker": workers}),

@@ -52,6 +52,15 @@ UPDATE scheduled_tasks SET status = 'pending', claim_seq = claim_seq - 1, update
  WHERE id = %(id)s
 """
 DELETE = "DELETE FROM scheduled_tasks WHERE id = %(id)s"
+PAUSE = "SELECT at_pause(%(task_type)s) AS changed"
+PAUSE_BY_HAND = """
+INSERT INTO scheduled_tasks_paused (task_type) VALUES (%(task_type)s) ON CONFLICT DO NOTHING
+RETURNING true AS changed
+"""
+RESUME = "SELECT at_resume(%(task_type)s) AS changed"
+RESUME_BY_HAND = (
+    "DELETE FROM scheduled_tasks_paused WHERE task_type = %(task_type)s RETURNING true AS changed"
+)
 
 
 @dataclass
@@ -73,13 +82,14 @@ class Life(RuleBasedStateMachine):
         self.table = table
         self.colleague = colleague
         self.database = database
-        table.sql("TRUNCATE scheduled_tasks RESTART IDENTITY")
+        table.sql("TRUNCATE scheduled_tasks, scheduled_tasks_paused RESTART IDENTITY")
         self.now: Hour = 0
         self.rows: dict[int, Row] = {}
         self.touched: set[int] = set()
         self.by_hand: set[int] = set()
         self.seen: dict[int, DictRow] = {}
         self.locked: set[int] = set()
+        self.paused: set[str] = set()
         self.claims: set[tuple[Claim, str]] = set()
         self.holders: list[str] = []
         self.workers = [self._start(types) for types in TYPES]
@@ -116,6 +126,7 @@ class Life(RuleBasedStateMachine):
             "hand_back_what_is_not_held": Status.PROCESSING in statuses,
             "declare_dead": Status.PROCESSING in statuses,
             "forget_claim": self._free(_is_claimed),
+            "resume": self.paused,
             "cleaner_looks": self.stuck is None and Status.PROCESSING in statuses,
             "cleaner_expires": Status.PENDING in statuses,
             "cleaner_deletes": statuses & life.FINISHED,
@@ -136,7 +147,7 @@ class Life(RuleBasedStateMachine):
         self.now += hours
         for worker in self.workers:
             worker.hands = [rows.aged(task, hours) for task in worker.hands]
-        self.seen = self._look()
+        self.seen = rows.look(self.table)
 
     # Producers.
 
@@ -160,8 +171,8 @@ class Life(RuleBasedStateMachine):
         hour = LOOK_AHEAD if ahead else 0
         batch = by.queue.claim(room, turn, ahead=ahead, look_ahead=hour * HOUR)
         taken = [self.rows[task_id] for task_id in (*(task.id for task in batch.tasks), *batch.expired)]
-        candidates = [row for row in self._free(by.runs) if row.execute_at <= self.now + hour]
-        candidates = [row for row in candidates if row.status is Status.PENDING]
+        horizon = self.now + hour
+        candidates = [row for row in self._free(by.runs) if life.is_claimable(row, horizon, self.paused)]
         left = [row for row in candidates if row not in taken]
         due = sum(life.is_due(row, self.now) for row in candidates)
         assert len(taken) == len({row.id for row in taken}) == len(candidates) - len(left)
@@ -174,10 +185,12 @@ class Life(RuleBasedStateMachine):
             assert life.is_live(task.claim, by.queue.holder, self.rows[task.id])
             assert task.attempt == self.rows[task.id].attempts + 1
         assert all(self.rows[task_id].status is Status.FAILED for task_id in batch.expired)
-        given = {task.claim for task in batch.tasks}
-        self.claims |= {(claim, by.queue.holder) for claim in given}
+        self.claims |= {(task.claim, by.queue.holder) for task in batch.tasks}
+        known = {task.claim: task.attempt for task in by.hands}
+        # What the database forgot and gave out again is the same attempt, and the worker goes on with it.
+        assert all(known.get(task.claim, task.attempt) == task.attempt for task in batch.tasks)
         if not reply_lost:
-            by.hands = [task for task in by.hands if task.claim not in given] + list(batch.tasks)
+            by.hands += [task for task in batch.tasks if task.claim not in known]
 
     def hand_back_what_is_not_held(self, worker: int) -> None:
         by = self.workers[worker]
@@ -214,12 +227,15 @@ class Life(RuleBasedStateMachine):
     def kill(self, worker: int) -> None:
         self.workers[worker] = self._start(TYPES[worker])
 
-    def forget_claim(self, row: int) -> None:
+    def forget_claim(self, row: int, claimed_again: bool, reply_lost: bool) -> None:
         claimed = self._free(_is_claimed)
         chosen = claimed[row % len(claimed)]
         self.table.sql(FORGET_CLAIM, id=chosen.id)
         self.claims.discard((Claim(chosen.id, chosen.claim_seq), str(chosen.locked_by)))
         self._write(life.forgotten(chosen, self.now))
+        for nth, by in enumerate(self.workers):
+            if claimed_again and by.queue.holder == chosen.locked_by:
+                self.claim(nth, turn=0, room=MOST_ROWS, ahead=1, reply_lost=reply_lost)
 
     # Who looks after the dead.
 
@@ -282,6 +298,16 @@ class Life(RuleBasedStateMachine):
             self.table.sql(SET_STATUS, id=chosen.id, status=status)
             self._write_by_hand(changed)
 
+    def pause(self, task_type: str, by_hand: bool) -> None:
+        changed = self.table.sql(PAUSE_BY_HAND if by_hand else PAUSE, task_type=task_type)
+        assert _is_true(changed) == (task_type not in self.paused)
+        self.paused.add(task_type)
+
+    def resume(self, task_type: str, by_hand: bool) -> None:
+        changed = self.table.sql(RESUME_BY_HAND if by_hand else RESUME, task_type=task_type)
+        assert _is_true(changed) == (task_type in self.paused)
+        self.paused.discard(task_type)
+
     def delete(self, row: int) -> None:
         chosen = self._choose(row)
         self.table.sql(DELETE, id=chosen.id)
@@ -307,7 +333,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_table_is_as_the_model_says(self) -> None:
-        before, self.seen = self.seen, self._look()
+        before, self.seen = self.seen, rows.look(self.table)
         assert {task_id: rows.read(seen, self.now) for task_id, seen in self.seen.items()} == self.rows
         for task_id, was in before.items():
             row = self.seen.get(task_id)
@@ -332,9 +358,6 @@ class Life(RuleBasedStateMachine):
         """One of the workers that hold claims."""
         holders = [worker for worker in self.workers if worker.hands]
         return holders[nth % len(holders)]
-
-    def _look(self) -> dict[int, DictRow]:
-        return {seen["id"]: seen for seen in self.table.sql(rows.READ)}
 
     def _free(self, which: Callable[[Row], bool] = lambda _: True) -> list[Row]:
         """The rows that nobody has locked."""
@@ -364,6 +387,10 @@ class Life(RuleBasedStateMachine):
         give_back(session, stuck, lambda _: reason, DELAYS)
         for lost in stuck:
             self._write(life.lost(self.rows[lost.task.id], self.now, reason))
+
+
+def _is_true(changed: list[DictRow]) -> bool:
+    return any(row["changed"] for row in changed)
 
 
 def _has_no_key(row: Row) -> bool:
