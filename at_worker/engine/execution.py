@@ -65,9 +65,9 @@ class Execution:
         task = running.task
         try:
             if self.stopping.is_set() or running.started - task.due > STALE:
-                self._settle(hand_back(task))
+                self._settle(task, hand_back(task))
             elif task.expires is not None and running.started >= task.expires:
-                self._settle(expire(task))
+                self._settle(task, expire(task))
             else:
                 match self._outcome(running):
                     case Postpone() as verdict:
@@ -78,17 +78,18 @@ class Execution:
                         self.end(running, outcome)
         except BaseException:
             # Without an end to write, the heartbeat stops and the cleaner gives the task back.
-            self._leases.lose(task.claim)
+            if self._leases.end(task):
+                self._leases.release([task.claim])
             raise
         return True
 
     def give_back(self, task: Task) -> None:
         """End a claim that was never started."""
-        self._settle(hand_back(task))
+        self._settle(task, hand_back(task))
 
     def postpone(self, task: Task, verdict: Postpone) -> None:
         """Let a task come back later: its destination takes none just now."""
-        self._settle(postpone(task, verdict.seconds, verdict.why, now=time.monotonic()))
+        self._settle(task, postpone(task, verdict.seconds, verdict.why, now=time.monotonic()))
 
     def end(self, running: Running, outcome: Outcome) -> bool:
         """Settle an attempt; False where it had been settled already or its claim was lost."""
@@ -97,13 +98,13 @@ class Execution:
         settlement = resolve(
             task, outcome, now=now, run=Run(running.started, now), default_delays=self._default_delays
         )
-        settled = self._settle(settlement)
+        settled = self._settle(task, settlement)
         if settled and settlement.error is not None:
             self._tell(task, settlement)
         return settled
 
-    def _settle(self, settlement: Settlement) -> bool:
-        first = self._leases.end(settlement.claim)
+    def _settle(self, task: Task, settlement: Settlement) -> bool:
+        first = self._leases.end(task)
         if first:
             self._settler.put(settlement)
         return first

@@ -2,8 +2,18 @@
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from at_worker.task import Claim
+from at_worker.task import Claim, Task
+
+
+@dataclass(slots=True)
+class _Lease:
+    """`lost`: the row is no longer ours, and its task runs all the same."""
+
+    task: Task
+    ended: bool = False
+    lost: bool = False
 
 
 class Leases:
@@ -11,40 +21,55 @@ class Leases:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ended: dict[Claim, bool] = {}
+        self._leases: dict[Claim, _Lease] = {}
 
-    def take(self, claim: Claim) -> bool:
-        """False where it is in hand already: the database forgot the claim and gave it out again."""
+    def take(self, task: Task) -> bool:
+        """False where it is in hand already: the database forgot the claim and gave it out again.
+
+        A task with the id of another, whose row is gone, takes its place.
+        """
         with self._lock:
-            if claim in self._ended:
+            lease = self._leases.get(task.claim)
+            if lease is not None and lease.task.uid == task.uid:
+                lease.lost = False
                 return False
-            self._ended[claim] = False
+            self._leases[task.claim] = _Lease(task)
             return True
 
-    def end(self, claim: Claim) -> bool:
+    def end(self, task: Task) -> bool:
         """True for the first caller only, who then settles the claim; False when it was lost meanwhile."""
         with self._lock:
-            first = self._ended.get(claim) is False
-            if first:
-                self._ended[claim] = True
-            return first
+            lease = self._leases.get(task.claim)
+            if lease is None or lease.task.uid != task.uid or lease.ended:
+                return False
+            if lease.lost:
+                del self._leases[task.claim]
+            lease.ended = True
+            return not lease.lost
 
     def lose(self, claim: Claim) -> bool:
         """The row is no longer ours: stop beating for it. True where its task still runs."""
         with self._lock:
-            return self._ended.pop(claim, True) is False
+            lease = self._leases.get(claim)
+            if lease is None or lease.lost:
+                return False
+            if lease.ended:
+                del self._leases[claim]
+            lease.lost = True
+            return not lease.ended
 
     def release(self, claims: Iterable[Claim]) -> None:
         """The end of these claims is written."""
         with self._lock:
             for claim in claims:
-                self._ended.pop(claim, None)
+                self._leases.pop(claim, None)
 
     @property
     def count(self) -> int:
-        return len(self._ended)
+        """All that take memory, those included that were lost and run."""
+        return len(self._leases)
 
     def claims(self) -> list[Claim]:
         """All in hand, those included whose end is not written yet."""
         with self._lock:
-            return list(self._ended)
+            return [claim for claim, lease in self._leases.items() if not lease.lost]

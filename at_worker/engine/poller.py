@@ -134,7 +134,10 @@ class Poller:
             return self._announce(self._interval)
         ahead = max(0, min(room, startable - self._countdown.held))
         batch = self._claim(room, ahead)
-        tasks = [task for task in batch.tasks if self._leases.take(task.claim)]
+        tasks = [task for task in batch.tasks if self._leases.take(task)]
+        if len(tasks) < len(batch.tasks):
+            # The database crashed. One of them may have counted as lost in this very moment.
+            self._doubt()
         soon = [task for task in tasks if task.due > task.claimed]
         for task in tasks:
             if task.due <= task.claimed:
@@ -178,14 +181,18 @@ class Poller:
         except Exception as error:
             if isinstance(error, Unavailable):
                 # The statement may have been carried out all the same, or will be.
-                self._doubt_until = time.monotonic() + DOUBT
-                self._look_at = 0.0
+                self._doubt()
             self.failure = one_line(error)
             raise
         else:
             self.failure = None
         finally:
             self.claiming_since = None
+
+    def _doubt(self) -> None:
+        """Look for claims that nobody here knows of, from now on for a while."""
+        self._doubt_until = time.monotonic() + DOUBT
+        self._look_at = 0.0
 
     def _announce(self, pause: float) -> float:
         """Say how many tasks were found, at most once a second; returns the pause, cut to the next line."""

@@ -152,7 +152,7 @@ def test_a_task_that_expires_between_claim_and_start_does_not_start(table: Table
     table.sql("UPDATE scheduled_tasks SET expires_at = now() + interval '30 s'")
     with bench(table) as worker:
         (claimed,) = worker.queue.claim(1, 0).tasks
-        worker.leases.take(claimed.claim)
+        worker.leases.take(claimed)
         assert claimed.expires is not None
         worker.runner.start(replace(claimed, expires=claimed.expires - 30))
         worker.settle()
@@ -202,7 +202,7 @@ def test_a_claim_that_could_not_start_in_time_is_handed_back_uncounted(table: Ta
     task = table.insert()
     with bench(table) as worker:
         (claimed,) = worker.queue.claim(1, 0).tasks
-        worker.leases.take(claimed.claim)
+        worker.leases.take(claimed)
         worker.runner.start(replace(claimed, due=claimed.due - 1.1))
         worker.settle()
         row = table.row(task)

@@ -60,7 +60,7 @@ def test_a_task_that_no_thread_could_begin_in_time_is_given_back_for_others(tabl
         gate.wait_until_entered()
         waiting = table.insert()
         (claimed,) = busy.queue.claim(1, 1).tasks
-        busy.leases.take(claimed.claim)
+        busy.leases.take(claimed)
         busy.runner.start(claimed)
         busy.watchdog.look(time.monotonic() + 1.1)
         busy.settler.turn()

@@ -91,7 +91,7 @@ KINDS = {
         {"row": indices, "claimed_again": st.sampled_from([True, True, False]), "reply_lost": st.booleans()},
     ),
     "pause": Kind(1, {"task_type": types, "by_hand": st.booleans()}),
-    "resume": Kind(2, {"task_type": types, "by_hand": st.booleans()}),
+    "resume": Kind(4, {"task_type": types, "by_hand": st.booleans()}),
     "cleaner_looks": Kind(3, {"worker": workers}),
     "cleaner_gives_back": Kind(4, {}),
     "cleaner_expires": Kind(2, {"worker": workers}),

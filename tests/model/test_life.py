@@ -123,7 +123,7 @@ class Life(RuleBasedStateMachine):
             "claim": Status.PENDING in statuses,
             "settle": held,
             "beat": held,
-            "hand_back_what_is_not_held": Status.PROCESSING in statuses,
+            "hand_back_what_is_not_held": self._claimers(),
             "declare_dead": Status.PROCESSING in statuses,
             "forget_claim": self._free(_is_claimed),
             "resume": self.paused,
@@ -193,7 +193,8 @@ class Life(RuleBasedStateMachine):
             by.hands += [task for task in batch.tasks if task.claim not in known]
 
     def hand_back_what_is_not_held(self, worker: int) -> None:
-        by = self.workers[worker]
+        claimers = self._claimers()
+        by = claimers[worker % len(claimers)]
         unheld = [
             row
             for row in self._free()
@@ -358,6 +359,11 @@ class Life(RuleBasedStateMachine):
         """One of the workers that hold claims."""
         holders = [worker for worker in self.workers if worker.hands]
         return holders[nth % len(holders)]
+
+    def _claimers(self) -> list[Worker]:
+        """Those whose names stand in claimed rows."""
+        names = {row.locked_by for row in self.rows.values() if row.status is Status.PROCESSING}
+        return [worker for worker in self.workers if worker.queue.holder in names]
 
     def _free(self, which: Callable[[Row], bool] = lambda _: True) -> list[Row]:
         """The rows that nobody has locked."""

@@ -54,7 +54,7 @@ def test_a_claim_that_never_started_is_no_attempt(table: Table) -> None:
     table.insert()
     with bench(table) as worker:
         (task,) = worker.queue.claim(1, 0).tasks
-        worker.leases.take(task.claim)
+        worker.leases.take(task)
         worker.execution.give_back(task)
         worker.settle()
     assert _attempts(table) == []
