@@ -161,7 +161,7 @@ class _Worker:
         return self._queue.claim(1, self._turns)
 
     def _attempt(self, task: Task) -> None:
-        self._leases.take(task.claim)
+        self._leases.take(task)
         started = time.monotonic()
         self._execution.carry_out(Running(task, started, started + self._timeout))
         while (pause := self._settler.turn()) is not None:
