@@ -13,8 +13,7 @@ from psycopg import sql
 from at_worker import embedded
 from at_worker.store import admin
 from bench import marks
-from tests.servers.rabbitmq import broker
-from tests.servers.rabbitmq_fetch import NoBroker
+from tests.servers.rabbitmq import NoBroker, broker
 from tests.tables import dsn_of
 
 

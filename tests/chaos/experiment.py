@@ -30,6 +30,10 @@ SELECT 'http_callback', jsonb_build_object('url', %(url)s::text, 'data', n), '{0
 RETURNING id
 """
 
+KILL_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name LIKE 'at-worker%'
+"""
 LEFT = "SELECT count(*) FROM scheduled_tasks WHERE status IN ('pending', 'processing')"
 
 

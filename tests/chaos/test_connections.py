@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from psycopg import sql
 
-from tests.chaos.experiment import Experiment
+from tests.chaos.experiment import KILL_SESSIONS, Experiment
 from tests.processes import PATIENCE, Worker
 from tests.servers.tcp_proxy import database_proxy
 from tests.tables import Table
@@ -27,10 +27,6 @@ HANDFUL = 6
 LEAST = 2
 MOST_TOLD = 5
 
-KILL_SESSIONS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
- WHERE datname = current_database() AND application_name LIKE 'at-worker%'
-"""
 SESSIONS = """
 SELECT state, xact_start FROM pg_stat_activity
  WHERE datname = current_database() AND application_name LIKE 'at-worker%'

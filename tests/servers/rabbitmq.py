@@ -16,9 +16,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.rabbitmq_fetch import EXTERNAL, NoBroker, fetched
+from tests.servers import debian
 
+EXTERNAL = "AT_TEST_AMQP_URL"
 MEBIBYTE = 1_048_576
+
+
+class NoBroker(Exception):
+    """No RabbitMQ can be had; the message is one line and names the other way."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"no RabbitMQ for the tests: {why}; name a running one in {EXTERNAL}=amqp://...")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,10 @@ def broker() -> Iterator[Broker | External]:
     if url := os.environ.get(EXTERNAL):
         yield External(url)
         return
-    root = fetched()
+    try:
+        root = debian.unpacked()
+    except debian.Unavailable as error:
+        raise NoBroker(str(error)) from None
     home = Path(tempfile.mkdtemp(prefix="at-worker-rabbitmq-"))
     private = Broker(root, home)
     try:
@@ -114,12 +125,11 @@ def _spec(root: Path, home: Path, port: int, distribution: int, epmd: int) -> di
         "log.console = true\n"
         "log.file = false\n"
     )
-    libraries = [str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))]
     environment = {
         "PATH": f"{erlang}/bin:/usr/bin:/bin",
         "HOME": str(home),
         "LANG": "C.UTF-8",
-        "LD_LIBRARY_PATH": ":".join(libraries),
+        "LD_LIBRARY_PATH": debian.libraries(root),
         "ERL_EPMD_PORT": str(epmd),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODENAME": f"at{port}@localhost",

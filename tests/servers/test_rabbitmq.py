@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import rabbitmq, rabbitmq_fetch
+from tests.servers import rabbitmq
 
 KEEPER = Path(__file__).with_name("rabbitmq_keeper.py")
 
@@ -40,10 +40,10 @@ def test_what_a_killed_test_process_had_started_ends_with_its_files(tmp_path: Pa
 def test_a_machine_that_cannot_fetch_a_broker_is_told_the_other_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(rabbitmq_fetch.EXTERNAL, raising=False)
+    monkeypatch.delenv(rabbitmq.EXTERNAL, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(tmp_path))
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
-    with pytest.raises(rabbitmq_fetch.NoBroker, match="AT_TEST_AMQP_URL") as caught, rabbitmq.broker():
+    with pytest.raises(rabbitmq.NoBroker, match="AT_TEST_AMQP_URL") as caught, rabbitmq.broker():
         pass
     assert "\n" not in str(caught.value)
 

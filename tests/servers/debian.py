@@ -1,4 +1,4 @@
-"""RabbitMQ as the distribution packages it, unpacked into a per-user cache, with or without root."""
+"""Programs as the distribution packages them, unpacked into a per-user cache, with or without root."""
 
 import fcntl
 import os
@@ -6,42 +6,48 @@ import shutil
 import subprocess
 from pathlib import Path
 
-EXTERNAL = "AT_TEST_AMQP_URL"
+PACKAGES = ("rabbitmq-server", "pgbouncer", "libfaketime")
 MOST = 300  # seconds for one step of the fetch
 
-# Of all that apt-get lists for an empty system: the broker, its runtime, and what small images lack.
+# Of all that apt-get lists for an empty system: the programs, their runtime, and what small images lack.
 WANTED = (
-    "rabbitmq-server", "erlang-", "libcap2", "libgcc-s1", "libgcrypt", "libgpg-error", "liblz4", "liblzma",
-    "libsctp", "libssl", "libstdc++", "libsystemd0", "libtinfo", "libzstd", "zlib1g",
+    *PACKAGES,
+    "erlang-", "libaudit1", "libc-ares2", "libcap-ng0", "libcap2", "libevent", "libgcc-s1", "libgcrypt",
+    "libgpg-error", "liblz4", "liblzma", "libpam0g", "libsctp", "libssl", "libstdc++", "libsystemd0",
+    "libtinfo", "libzstd", "zlib1g",
 )  # fmt: skip
 
 
-class NoBroker(Exception):
-    """No RabbitMQ can be had; the message is one line and names the other way."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(f"no RabbitMQ for the tests: {why}; name a running one in {EXTERNAL}=amqp://...")
+class Unavailable(Exception):
+    """The packages cannot be had; the message is one line."""
 
 
-def fetched() -> Path:
-    """The unpacked packages, fetched once per user and machine."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "at-worker-tests" / "rabbitmq"
-    root = cache / "root"
+def unpacked() -> Path:
+    """The root of the unpacked packages, fetched once per user and machine. Raises Unavailable."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "at-worker-tests"
+    # Named by what is in it: another list is another fetch.
+    home = cache / "+".join(PACKAGES)
+    root = home / "root"
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with (cache / "lock").open("w") as lock:
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not root.exists():
-                _fetch(cache / "unfinished", root)
+                _fetch(home / "unfinished", root)
     except OSError as error:
-        raise NoBroker(f"its cache {cache} cannot be written ({error.strerror or error})") from None
+        raise Unavailable(f"its cache {home} cannot be written ({error.strerror or error})") from None
     return root
+
+
+def libraries(root: Path) -> str:
+    """The LD_LIBRARY_PATH of the programs below a root."""
+    return ":".join(str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")))
 
 
 def _fetch(work: Path, root: Path) -> None:
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
-            raise NoBroker(f"this machine has no {program} to fetch one with")
+            raise Unavailable(f"this machine has no {program} to fetch one with")
     # What an interrupted fetch left; the lock says that nobody is at work on it.
     shutil.rmtree(work, ignore_errors=True)
     for directory in ("state/lists/partial", "cache/archives/partial", "packages", "root"):
@@ -55,7 +61,7 @@ def _fetch(work: Path, root: Path) -> None:
         "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20",
     ]  # fmt: skip
     _run([*apt, "update"], work)
-    plan = _run([*apt, "--simulate", "--no-install-recommends", "install", "rabbitmq-server"], work)
+    plan = _run([*apt, "--simulate", "--no-install-recommends", "install", *PACKAGES], work)
     names = [line.split()[1] for line in plan.splitlines() if line.startswith("Inst ")]
     _run([*apt, "download", *(name for name in names if name.startswith(WANTED))], work / "packages")
     for package in sorted((work / "packages").glob("*.deb")):
@@ -89,7 +95,7 @@ def _run(command: list[str], directory: Path) -> str:
         )
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout).strip().splitlines()
-        raise NoBroker(f"{command[0]} failed ({said[-1] if said else error.returncode})") from None
+        raise Unavailable(f"{command[0]} failed ({said[-1] if said else error.returncode})") from None
     except subprocess.TimeoutExpired:
-        raise NoBroker(f"{command[0]} did not end within {MOST} s") from None
+        raise Unavailable(f"{command[0]} did not end within {MOST} s") from None
     return done.stdout
