@@ -44,7 +44,7 @@ class Loop:
         self._interrupt = interrupt
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._told = ("", float("-inf"))
+        self._told: dict[str, float] = {}
         self._thread = thread(name, self._run)
 
     def wake(self) -> None:
@@ -94,12 +94,12 @@ class Loop:
         return RETRY_PAUSE * (1 + random.random())  # noqa: S311 - spreads workers, guards no secret
 
     def _tell(self, trouble: str) -> None:
-        """Log what keeps the loop from its work, once and every half minute."""
-        text, when = self._told
+        """Log what keeps the loop from its work, each trouble once and every half minute."""
         now = time.monotonic()
-        if trouble != text or now - when >= REMIND:
+        self._told = {text: when for text, when in self._told.items() if now - when < REMIND}
+        if trouble not in self._told:
             logger.warning("The %s loop tries again: %s", self.name, trouble)
-            self._told = (trouble, now)
+            self._told[trouble] = now
 
 
 @contextmanager

@@ -14,8 +14,11 @@ _WRONG_LOGIN = (
 _MISSING = "does not exist"
 # SQLSTATE classes. Another transaction was in the way; the statement may pass at once.
 _CONTENDED = ("40", "55")
-# Connection, transaction state, resources, operator intervention.
-_CUT_OFF = ("08", "25", "53", "57")
+# The server has no room: its disk or its memory is full. The connection is as good as before.
+_CRAMPED = "53"
+# Connection, transaction state, operator intervention.
+_CUT_OFF = ("08", "25", "57")
+_TOO_MANY = "53300"
 # The session is not as we left it, or the server is ill.
 _UNSOUND = ("0B", "24", "26", "28", "2D", "34", "3B", "3D", "3F", "58", "72", "F0", "XX")
 # Of operator intervention, a statement that overran a timeout or was cancelled by a person.
@@ -81,7 +84,7 @@ def of_statement(state: str, text: str) -> Exception:
         return Forbidden(text)
     if _cut_off(state):
         return Away(text)
-    if state == _CANCELLED or state[:2] in (*_CONTENDED, *_UNSOUND):
+    if state == _CANCELLED or state[:2] in (*_CONTENDED, _CRAMPED, *_UNSOUND):
         return Unavailable(text)
     # Values, and what triggers say about them, which may choose a SQLSTATE of their own.
     return Refused(text)
@@ -89,7 +92,7 @@ def of_statement(state: str, text: str) -> Exception:
 
 def of_script(state: str, text: str) -> Exception:
     """The same for the schema: what does not pass by itself, somebody has to mend."""
-    passes = _cut_off(state) or state == _CANCELLED or state[:2] in _CONTENDED
+    passes = _cut_off(state) or state == _CANCELLED or state[:2] in (*_CONTENDED, _CRAMPED)
     return of_statement(state, text) if passes else Unusable(text)
 
 
@@ -99,4 +102,4 @@ def spares_connection(state: str) -> bool:
 
 
 def _cut_off(state: str) -> bool:
-    return state != _CANCELLED and (not state or state[:2] in _CUT_OFF)
+    return state != _CANCELLED and (state in ("", _TOO_MANY) or state[:2] in _CUT_OFF)

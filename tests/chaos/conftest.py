@@ -2,10 +2,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import psycopg
 import pytest
 
+from at_worker.store import admin
 from tests.chaos.experiment import Experiment
 from tests.chaos.ledger import RecordingEndpoint
+from tests.servers.postgres import Postgres, postgres
+from tests.servers.small_disk import can_mount
 from tests.tables import Table
 
 TIMEOUT = 120.0
@@ -14,17 +18,33 @@ HERE = Path(__file__).parent
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "patient: waits so long that only `make chaos` runs it")
+    config.addinivalue_line("markers", "mounts: needs a namespace to mount in, which containers rarely have")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A larger experiment may take longer; only a larger one has those that wait for long."""
     if config.getoption("--chaos-size") <= 1:
-        patient = [item for item in items if item.get_closest_marker("patient")]
-        config.hook.pytest_deselected(items=patient)
-        items[:] = [item for item in items if item not in patient]
+        _leave_out("patient", config, items)
+    if not can_mount():
+        _leave_out("mounts", config, items)
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(TIMEOUT * max(1.0, config.getoption("--chaos-size"))))
+
+
+def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker(marker)]
+    config.hook.pytest_deselected(items=marked)
+    items[:] = [item for item in items if item not in marked]
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL of the experiment's own, with the schema."""
+    with postgres(tmp_path_factory.mktemp("postgres")) as server:
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
+            connection.execute(admin.ddl().encode())
+        yield server
 
 
 @pytest.fixture

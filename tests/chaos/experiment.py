@@ -129,6 +129,7 @@ class Experiment:
             self.receiver.ledger.deliveries(),
             list(self.faults),
             failing,
+            self.faults.crashes,
         )
         found = violations(record)
         told = "\n".join(found[:MOST_TOLD])

@@ -38,6 +38,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self.crashes: list[float] = []
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._faults)
@@ -48,6 +49,10 @@ class Faults:
     def happened(self, what: str, boot_id: str) -> None:
         """To be called just before what kills this worker: from now on others may take what it holds."""
         self.add(Fault(what, time.time(), boot_id=boot_id))
+
+    def database_crashes(self) -> None:
+        """To be called just before: the claims of its last moments may be forgotten, and run again."""
+        self.crashes.append(time.time())
 
     @contextmanager
     def lasting(self, what: str, boot_id: str | None = None, patience: float = 0.0) -> Iterator[None]:

@@ -62,6 +62,9 @@ RETRIED = life(
     (3.0, claimed(2, 1), "a", None),
     (4.0, State("completed", 2, 2), "a", None),
 )
+# The database forgot the first claim of it when it crashed at 3.
+FORGOTTEN = life((5.0, claimed(1, 0), "a", None), (6.0, State("completed", 1, 1), "a", None))
+AGAIN = [delivered(1, 2.5, 2.9), delivered(1, 5.1, 5.2)]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +77,14 @@ RETRIED = life(
         record(TWICE, [delivered(1, 7.5, 7.6), BOTH[1]], FROZEN),
         record(HANDED_BACK, [delivered(1, 3.1, 3.2)]),
         record(RETRIED, [delivered(1, 1.1, 1.2, 503), delivered(2, 3.1, 3.2)]),
+        replace(record(FORGOTTEN, AGAIN), crashes=[3.0]),
+        replace(record(FORGOTTEN, [delivered(1, 3.9, 9.0), AGAIN[1]]), crashes=[3.0]),
+        replace(record(FORGOTTEN, [AGAIN[0], delivered(1, 3.5, 3.6), AGAIN[1]]), crashes=[2.9, 3.0]),
     ],
-    ids=["once", "killed after", "killed before", "frozen", "woken up", "handed back", "refused"],
+    ids=[
+        *("once", "killed after", "killed before", "frozen", "woken up", "handed back", "refused"),
+        *("forgotten", "forgotten and still running", "forgotten twice"),
+    ],
 )
 def test_what_may_happen_is_no_violation(fine: Record) -> None:
     assert violations(fine) == []
@@ -103,6 +112,12 @@ def test_what_may_happen_is_no_violation(fine: Record) -> None:
         (record(TWICE, BOTH, Fault("frozen", 1.5, 1.6 - 10.0, "a")), "which no fault had hit"),
         (record(ONCE, [*ONE, *ONE]), "delivered twice in attempt 1"),
         (record(HANDED_BACK, [delivered(1, 1.1, 1.2), delivered(1, 3.1, 3.2)]), "delivered twice"),
+        (record(FORGOTTEN, AGAIN), "delivered twice in attempt 1"),
+        (replace(record(FORGOTTEN, AGAIN), crashes=[3.6]), "delivered twice in attempt 1"),
+        (replace(record(FORGOTTEN, AGAIN), crashes=[0.4]), "delivered twice in attempt 1"),
+        (replace(record(FORGOTTEN, [AGAIN[0], *AGAIN]), crashes=[3.0]), "delivered twice in attempt 1"),
+        (replace(record(FORGOTTEN, [*AGAIN, AGAIN[1]]), crashes=[3.0]), "delivered twice in attempt 1"),
+        (replace(record(ONCE, [*ONE, *ONE]), crashes=[1.5]), "delivered twice in attempt 1"),
         (record(ONCE, [*ONE, delivered(2, 3.0, 3.1)]), "attempt 2, which was not counted"),
         (record(ONCE, [replace(ONE[0], uid="other")]), "was delivered as other"),
         (replace(record(ONCE, ONE), rows=[Row(1, UID, State("completed", 1, 2))]), "but 1 were made"),

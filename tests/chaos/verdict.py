@@ -12,17 +12,25 @@ from tests.chaos.ledger import Delivery
 
 # A thread that had begun when its worker froze may send as soon as that wakes up; nothing else may.
 WAKING = 1.0
+# A claim may be committed asynchronously: a database that crashes forgets those of its last moments, which
+# are 0.6 s at most. What they brought to the worker starts up to 1.3 s after them.
+UNSAVED = 1.0
+UNAWARE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that is known at the end of an experiment; `failing` are the tasks that were to end as failed."""
+    """All that is known at the end of an experiment; `failing` are the tasks that were to end as failed.
+
+    `crashes` are the instants at which the database crashed.
+    """
 
     rows: Sequence[Row]
     changes: Sequence[Change]
     deliveries: Sequence[Delivery]
     faults: Sequence[Fault] = ()
     failing: Collection[int] = ()
+    crashes: Sequence[float] = ()
 
 
 def violations(record: Record) -> list[str]:
@@ -38,7 +46,8 @@ def violations(record: Record) -> list[str]:
         if row is None:
             found.append(f"task {task} is gone")
             continue
-        case = _Case(row, life, deliveries.pop(task, []), record.faults, task in record.failing)
+        of_task = deliveries.pop(task, [])
+        case = _Case(row, life, of_task, record.faults, task in record.failing, record.crashes)
         found += (f"task {task} {what}" for what in case.violations())
     found += (f"task {task} was never inserted" for task in rows)
     found += (f"task {task} was delivered and is not known" for task in deliveries)
@@ -52,6 +61,7 @@ class _Case:
     deliveries: list[Delivery]
     faults: Sequence[Fault]
     failing: bool
+    crashes: Sequence[float]
 
     def violations(self) -> Iterator[str]:
         yield from self._end()
@@ -89,7 +99,7 @@ class _Case:
         for claim in self.life.claims:
             if not claim.counted or claim.status == "completed" or self._touching(claim):
                 continue
-            answers = [d for d in self.deliveries if d.attempt == claim.attempt]
+            answers = [d for d in self._remembered() if d.attempt == claim.attempt]
             if claim.forced:
                 yield f"was taken from {claim.boot_id}, which no fault had hit: {claim.error}"
             elif any(d.accepted for d in answers):
@@ -100,7 +110,7 @@ class _Case:
     def _repetitions(self) -> Iterator[str]:
         """An attempt is delivered once, and by a worker that owns the task or has just woken up."""
         seen: set[int] = set()
-        for delivery in self.deliveries:
+        for delivery in self._remembered():
             if delivery.attempt in seen:
                 yield f"was delivered twice in attempt {delivery.attempt}"
             seen.add(delivery.attempt)
@@ -111,7 +121,7 @@ class _Case:
 
     def _overlaps(self) -> Iterator[str]:
         """Two at a time only where the first worker was not able to know."""
-        for first, second in combinations(sorted(self.deliveries, key=lambda d: d.attempt), 2):
+        for first, second in combinations(sorted(self._remembered(), key=lambda d: d.attempt), 2):
             if second.start < first.end and first.start < second.end:
                 claim = self._claim_of(first)
                 if claim is None or not self._touching(claim):
@@ -120,6 +130,20 @@ class _Case:
     def _claim_of(self, delivery: Delivery) -> ClaimLife | None:
         of_attempt = (c for c in self.life.claims if c.counted and c.attempt == delivery.attempt)
         return next(of_attempt, None)
+
+    def _remembered(self) -> list[Delivery]:
+        """Without those whose claim the database forgot in a crash: of each attempt one, that was in flight."""
+        deliveries = sorted(self.deliveries, key=lambda d: d.start)
+        for crash in self.crashes:
+            first = {d.attempt: d for d in reversed(deliveries) if self._is_forgotten(d, crash)}
+            for forgotten in first.values():
+                deliveries.remove(forgotten)
+        return deliveries
+
+    def _is_forgotten(self, delivery: Delivery, crash: float) -> bool:
+        claim = self._claim_of(delivery)
+        in_flight = crash - UNSAVED <= delivery.start <= crash + UNAWARE
+        return in_flight and claim is not None and crash < claim.since and delivery.start < claim.since
 
     def _touching(self, claim: ClaimLife) -> list[Fault]:
         return [fault for fault in self.faults if fault.touches(claim.boot_id, claim.since, claim.until)]

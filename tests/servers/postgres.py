@@ -1,9 +1,10 @@
 """PostgreSQL servers of a test's own, which stop and start as they are told, at addresses that stay."""
 
+import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,11 +39,11 @@ class Postgres:
     def dsn(self) -> str:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{DATABASE}"
 
-    def start(self) -> None:
-        """Returns when it lets people in."""
-        settings = {**SETTINGS, "port": str(self.port)}
-        options = " ".join(f"-c {name}={value or repr('')}" for name, value in settings.items())
-        self._run("pg_ctl", "start", f"--log={self.cluster.log}", f"--options={options}")
+    def start(self, environment: Mapping[str, str] | None = None, **settings: str) -> None:
+        """Returns when it lets people in; `settings` are more of PostgreSQL's own."""
+        given = {**SETTINGS, "port": str(self.port), **settings}
+        options = " ".join(f"-c {name}={value or repr('')}" for name, value in given.items())
+        self._run("pg_ctl", "start", f"--log={self.cluster.log}", f"--options={options}", env=environment)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Returns when it is gone; an immediate stop is a crash."""
@@ -66,11 +67,12 @@ class Postgres:
         )
         return copy
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         of_data = [f"--pgdata={self.cluster.data}", f"--timeout={PATIENCE}"] if program == "pg_ctl" else []
         subprocess.run(
             [*self.cluster.wrapper, self.cluster.binaries / program, *arguments, *of_data],
             cwd="/",
+            env={**os.environ, **(env or {})},
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
