@@ -6,15 +6,17 @@ None of it is told to `faults`, unless it lasts longer than the stuck timeout of
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from tests.chaos.experiment import KILL_SESSIONS, Experiment
 from tests.processes import PATIENCE, Worker
 from tests.servers.tcp_proxy import database_proxy
+from tests.store.test_applying import set_default
 from tests.tables import Table
 
 AWAY = "Failed to connect to database: "
@@ -155,27 +157,43 @@ def test_a_limit_of_connections_slows_down_and_loses_nothing(
     experiment.verify()
 
 
+def test_a_server_that_lets_in_no_more_is_waited_for(experiment: Experiment) -> None:
+    """Its own limit: people take every connection, also those kept for a superuser."""
+    with experiment.worker("w-1") as worker, ExitStack() as people:
+        worker.wait_for_line(BACK)
+        held = experiment.submit(4, "/hold")
+        experiment.receiver.wait_for(len(held), PATIENCE)
+        experiment.submit(200, spread=2.0)
+        while not worker.count(AWAY):
+            experiment.table.sql(KILL_SESSIONS)
+            _take_all(experiment.table.dsn, people)
+        experiment.receiver.release()
+        people.close()
+        experiment.expect_work()
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    assert max(worker.count(AWAY), worker.count(BACK)) < MOST_TOLD
+    experiment.verify()
+
+
+def _take_all(dsn: str, people: ExitStack) -> None:
+    with suppress(psycopg.OperationalError):
+        while True:
+            people.enter_context(closing(psycopg.connect(dsn)))
+
+
 def test_a_database_that_becomes_read_only_is_waited_for(experiment: Experiment) -> None:
     with experiment.worker("w-1") as worker:
         experiment.submit(4, "/hold")
         experiment.receiver.wait_for(4, PATIENCE)
-        _set_for_database(experiment.table, "default_transaction_read_only", "on")
+        set_default(experiment.table.dsn, "default_transaction_read_only = on")
         experiment.table.sql(KILL_SESSIONS)
         experiment.table.sql("SET default_transaction_read_only = off")
         experiment.submit(20)
         worker.wait_for_line("session is read-only")
         experiment.receiver.release()
-        _set_for_database(experiment.table, "default_transaction_read_only", "off")
+        set_default(experiment.table.dsn, "default_transaction_read_only = off")
         experiment.expect_work()
         experiment.wait_until_ended()
         assert worker.stop() == 0
     experiment.verify()
-
-
-def _set_for_database(table: Table, name: str, value: str) -> None:
-    ((database,),) = (row.values() for row in table.sql("SELECT current_database()"))
-    table.run(
-        sql.SQL("ALTER DATABASE {} SET {} = {}").format(
-            sql.Identifier(database), sql.Identifier(name), sql.Literal(value)
-        )
-    )

@@ -11,10 +11,10 @@ from random import Random
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.chaos.experiment import STUCK_TIMEOUT, Experiment
 from tests.processes import PATIENCE
+from tests.store.test_applying import set_default
 from tests.tables import Table
 
 PEOPLE = 3
@@ -32,6 +32,36 @@ UPDATE scheduled_tasks SET context = context || '{"seen": true}'
  WHERE id = %(id)s AND status IN ('pending', 'processing')
 """
 
+# As people count what changes, each task's row in one of two others.
+TALLY = """
+CREATE TABLE tally AS SELECT part, 0 AS changes FROM generate_series(0, 1) part;
+CREATE FUNCTION count_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tally SET changes = changes + 1 WHERE part = NEW.id % 2;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tally AFTER UPDATE ON scheduled_tasks FOR EACH ROW EXECUTE FUNCTION count_change();
+"""
+LOCK_PART = "UPDATE tally SET changes = changes WHERE part = %(part)s"
+WAITING = "SELECT FROM pg_locks WHERE NOT granted"
+
+# Every third statement that changes tasks fails, with one of these after the other.
+TROUBLE = """
+CREATE SEQUENCE trouble;
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    n bigint := nextval('trouble');
+    states text[] := '{40001,40P01,55P03,57014,53100,53200,53400,57P01,08006,25006}';
+BEGIN
+    IF n % 3 = 0 THEN
+        RAISE EXCEPTION 'it passes' USING ERRCODE = states[1 + n / 3 % cardinality(states)];
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER trouble BEFORE UPDATE ON scheduled_tasks FOR EACH STATEMENT EXECUTE FUNCTION trouble();
+"""
+FEWER = "SELECT FROM trouble WHERE last_value < %(statements)s"
+
 
 def test_a_lock_on_the_table_is_waited_for(experiment: Experiment) -> None:
     with experiment.worker("w-1") as worker, closing(Table(experiment.table.dsn)) as person:
@@ -45,6 +75,40 @@ def test_a_lock_on_the_table_is_waited_for(experiment: Experiment) -> None:
         worker.wait_for_line("settler loop tries again: canceling statement due to lock timeout")
         person.sql("COMMIT")
         experiment.expect_work()
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    experiment.verify()
+
+
+def test_a_deadlock_that_a_worker_is_the_victim_of_is_tried_again(experiment: Experiment) -> None:
+    experiment.table.sql(TALLY)
+    set_default(experiment.table.dsn, "deadlock_timeout = '10ms'")
+    with experiment.worker("w-1") as worker, closing(Table(experiment.table.dsn)) as person:
+        person.sql("SET deadlock_timeout = '1min'")
+        tries = 0
+        while tries < experiment.size or not worker.count("loop tries again: deadlock detected"):
+            tries += 1
+            person.sql("BEGIN")
+            person.sql(LOCK_PART, part=1)
+            experiment.submit(10)
+            experiment.table.wait_for(lambda: experiment.table.sql(WAITING))
+            person.sql(LOCK_PART, part=0)
+            person.sql("COMMIT")
+        experiment.expect_work()
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    experiment.verify()
+
+
+def test_statements_that_fail_with_all_that_passes_are_tried_again(experiment: Experiment) -> None:
+    experiment.table.sql(TROUBLE)
+    with experiment.worker("w-1") as worker:
+        while experiment.table.sql(
+            "SELECT FROM trouble WHERE last_value < %(most)s", most=30 * experiment.size
+        ):
+            arrived = len(experiment.receiver.arrivals)
+            experiment.submit(10)
+            experiment.receiver.wait_for(arrived + 10, PATIENCE)
         experiment.wait_until_ended()
         assert worker.stop() == 0
     experiment.verify()
@@ -76,12 +140,7 @@ def test_a_row_that_a_person_has_locked_keeps_no_other_and_is_not_lost(experimen
 @pytest.mark.patient
 @pytest.mark.parametrize("isolation", ["read committed", "serializable"])
 def test_transactions_of_people_in_any_order_cost_nothing(experiment: Experiment, isolation: str) -> None:
-    ((database,),) = (row.values() for row in experiment.table.sql("SELECT current_database()"))
-    experiment.table.run(
-        sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = {}").format(
-            sql.Identifier(database), sql.Literal(isolation)
-        )
-    )
+    set_default(experiment.table.dsn, f"default_transaction_isolation = '{isolation}'")
     count = int(TASKS * experiment.size)
     with experiment.worker("w-1") as one, experiment.worker("w-2") as two:
         with _people(experiment) as failures:

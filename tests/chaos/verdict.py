@@ -132,7 +132,7 @@ class _Case:
         return next(of_attempt, None)
 
     def _remembered(self) -> list[Delivery]:
-        """Without those whose claim the database forgot in a crash: of each attempt one, that was in flight."""
+        """Without those whose claim the database forgot in a crash: one of each attempt in flight."""
         deliveries = sorted(self.deliveries, key=lambda d: d.start)
         for crash in self.crashes:
             first = {d.attempt: d for d in reversed(deliveries) if self._is_forgotten(d, crash)}
