@@ -98,13 +98,13 @@ class Table:
         """Wait until something holds of a row; returns the row."""
         return self.wait_for(lambda: row if holds(row := self.row(task_id)) else None)
 
-    def wait_for(self, look: Callable[[], Found | None]) -> Found:
+    def wait_for(self, look: Callable[[], Found | None], patience: float = PATIENCE) -> Found:
         """Wait until `look` returns something true, and return that."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + patience
         while time.monotonic() < until:
             if found := look():
                 return found
             time.sleep(0.02)
         raise AssertionError(
-            f"it did not come to pass within {PATIENCE:g} s: {self.sql('TABLE scheduled_tasks')}"
+            f"it did not come to pass within {patience:g} s: {self.sql('TABLE scheduled_tasks')}"
         )

@@ -3,10 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
+
+from psycopg.types.json import Jsonb
 
 from tests.chaos import audit
 from tests.chaos.faults import Faults
@@ -23,8 +25,8 @@ MOST_TOLD = 20
 AT_WORK = 10.0
 
 INSERT = """
-INSERT INTO scheduled_tasks (task_type, payload, retry_delays, execute_at)
-SELECT 'http_callback', jsonb_build_object('url', %(url)s::text, 'data', n), '{0.1 s}',
+INSERT INTO scheduled_tasks (task_type, payload, retry_delays, max_attempts, execute_at)
+SELECT %(task_type)s, %(payload)s || jsonb_build_object('data', n), '{0.1 s}', %(most)s,
        now() + n * %(spread)s / %(count)s * interval '1 s'
   FROM generate_series(1, %(count)s) n
 RETURNING id
@@ -53,8 +55,21 @@ class Experiment:
 
     def submit(self, count: int, path: str = "/", spread: float = 0.0) -> list[int]:
         """Insert callbacks, due now or over the next `spread` seconds; returns their ids."""
-        url = self.receiver.url + path
-        return [row["id"] for row in self.table.sql(INSERT, url=url, count=count, spread=spread)]
+        return self.insert("http_callback", {"url": self.receiver.url + path}, count, spread)
+
+    def insert(
+        self,
+        task_type: str,
+        payload: Mapping[str, object],
+        count: int,
+        spread: float = 0.0,
+        max_attempts: int = 5,
+    ) -> list[int]:
+        """The same for tasks of any type."""
+        rows = self.table.sql(
+            INSERT, task_type=task_type, payload=Jsonb(payload), count=count, spread=spread, most=max_attempts
+        )
+        return [row["id"] for row in rows]
 
     @contextmanager
     def worker(self, name: str, *options: str, dsn: str | None = None, **settings: str) -> Iterator[Worker]:
@@ -103,15 +118,15 @@ class Experiment:
                 for pid in stopped.values():
                     _send(pid, signal.SIGCONT)
 
-    def wait_until_ended(self) -> None:
-        """Wait for the end of every task; fails where none has ended for a long time."""
-        until, left = time.monotonic() + PATIENCE, self._left()
+    def wait_until_ended(self, patience: float = PATIENCE) -> None:
+        """Wait for the end of every task; fails where none has ended for so many seconds."""
+        until, left = time.monotonic() + patience, self._left()
         while left:
             assert time.monotonic() < until, f"{left} tasks do not end"
             time.sleep(0.05)
             before, left = left, self._left()
             if left < before:
-                until = time.monotonic() + PATIENCE
+                until = time.monotonic() + patience
 
     def expect_work(self) -> None:
         """To be called at the end of a fault: what becomes due now is done soon."""

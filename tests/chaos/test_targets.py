@@ -1,13 +1,24 @@
 """Receivers that are away, hang, or hang up in the middle, and payloads that no receiver ever sees."""
 
-from random import Random
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import cycle, islice
+from math import ceil
+
+import pytest
 
 from tests.chaos.experiment import Experiment
-from tests.processes import PATIENCE
+from tests.chaos.targets import Callbacks, Mails, Messages, Target
+from tests.servers.rabbitmq import Broker, External
+from tests.servers.smtp import smtp_server
 from tests.servers.tcp_proxy import Proxy, proxy
 
-TASKS = 400
-EVERY = 40  # arrivals between two faults
+TASKS = 200
+RATE = 200.0  # tasks a second
+FAULTS = 4
+# Seconds for which tasks of a receiver that is away may be postponed.
+POSTPONED = 60.0
+MANY_ATTEMPTS = 100
 MEGABYTE = 2**20
 DEPTH = 5000  # beyond what Python's parser follows
 
@@ -15,43 +26,67 @@ INSERT = """
 INSERT INTO scheduled_tasks (task_type, payload, retry_delays)
 VALUES ('http_callback', %(payload)s::text::jsonb, '{0.1 s}') RETURNING id
 """
-INSERT_MANY = """
-INSERT INTO scheduled_tasks (task_type, payload, retry_delays, max_attempts, execute_at)
-SELECT 'http_callback', jsonb_build_object('url', %(url)s::text, 'data', n, 'timeout', 1), '{0.2 s}', 100,
-       now() + n * interval '1 s' / 200
-  FROM generate_series(1, %(count)s) n
-"""
+COMPLETED = "SELECT FROM scheduled_tasks WHERE status = 'completed' HAVING count(*) >= %(least)s"
 
 
-def test_a_network_that_fails_again_and_again_costs_attempts_and_no_task(experiment: Experiment) -> None:
+@pytest.fixture
+def callbacks(experiment: Experiment) -> Target:
+    return Callbacks(experiment.receiver)
+
+
+@pytest.fixture
+def mails() -> Iterator[Target]:
+    with smtp_server() as server:
+        yield Mails(server)
+
+
+@pytest.fixture
+def messages(experiment: Experiment, broker: Broker | External) -> Iterator[Target]:
+    queue = Messages(broker, experiment.table)
+    with queue.declared():
+        yield queue
+
+
+@pytest.mark.parametrize("kind", ["callbacks", "messages", "mails"])
+def test_a_receiver_that_fails_again_and_again_costs_attempts_and_no_task(
+    kind: str, experiment: Experiment, request: pytest.FixtureRequest
+) -> None:
+    target: Target = request.getfixturevalue(kind)
     count = int(TASKS * experiment.size)
-    with proxy(("127.0.0.1", experiment.receiver.port)) as network, experiment.worker("w-1") as worker:
-        url = f"http://127.0.0.1:{network.address[1]}/"
-        with experiment.faults.lasting("the network to the receiver"):
-            experiment.table.sql(INSERT_MANY, url=url, count=count)
-            for arrived in range(EVERY, count, EVERY):
-                experiment.receiver.wait_for(arrived, PATIENCE)
-                _fail(network, experiment.random)
-            experiment.wait_until_ended()
-        assert worker.stop() == 0
+    with proxy(target.address) as network:
+        port = network.address[1]
+        with experiment.worker("w-1", **target.settings(port)) as worker:
+            with experiment.faults.lasting("the way to the receiver"):
+                experiment.insert(target.task_type, target.payload(port), count, count / RATE, MANY_ATTEMPTS)
+                for number, fault in enumerate(in_turns(target, network, experiment), 1):
+                    done = number * count // (FAULTS * ceil(experiment.size) + 1)
+                    experiment.table.wait_for(partial(experiment.table.sql, COMPLETED, least=done), POSTPONED)
+                    fault()
+                experiment.wait_until_ended(POSTPONED)
+            assert worker.stop() == 0
     assert "Traceback" not in worker.log
+    target.tell(experiment.receiver.ledger)
     experiment.verify()
 
 
-def _fail(network: Proxy, random: Random) -> None:
-    match random.choice(["cut", "stop", "half_open", "lose_reply", "freeze"]):
-        case "cut":
-            network.cut()
-        case "half_open":
-            network.half_open()
-        case "lose_reply":
-            network.lose_reply(b"Idempotency-Key", reset=True)
-        case "stop":
-            network.stop()
-            network.start()
-        case "freeze":
-            network.freeze()
-            network.thaw()
+def in_turns(target: Target, network: Proxy, experiment: Experiment) -> Iterator[Callable[[], object]]:
+    """All faults in random order, again and again."""
+    faults: dict[str, Callable[[], object]] = {
+        "cut": network.cut,
+        "away": partial(_twice, network.stop, network.start),
+        "half open": network.half_open,
+        "frozen": partial(_twice, network.freeze, network.thaw),
+        "reply lost": partial(network.lose_reply, target.marker, reset=True),
+        **target.faults,
+    }
+    names = [name for name in faults if experiment.size > 1 or name not in target.patient]
+    experiment.random.shuffle(names)
+    return (faults[name] for name in islice(cycle(names), FAULTS * ceil(experiment.size)))
+
+
+def _twice(begin: Callable[[], None], end: Callable[[], None]) -> None:
+    begin()
+    end()
 
 
 def test_payloads_of_every_wrong_kind_fail_alone(experiment: Experiment) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.servers import debian
 
@@ -48,6 +49,7 @@ class Broker:
         self._log = home / "broker.log"
         self._pid = 0
         spec = _spec(root, home, self._port, distribution, epmd)
+        self._environment, (self._program,) = spec["environment"], spec["broker"]
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", str(Path(__file__).with_name("rabbitmq_keeper.py")), json.dumps(spec)],
             stdin=subprocess.PIPE,
@@ -67,6 +69,20 @@ class Broker:
     def stop(self) -> None:
         self._tell("stop")
 
+    def kill(self) -> None:
+        """SIGKILL, as if its machine had gone."""
+        os.kill(self._pid, signal.SIGKILL)
+        self._tell("stop")
+
+    @contextmanager
+    def out_of_memory(self) -> Iterator[None]:
+        """It blocks whoever publishes, during the block."""
+        self._control("set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            yield
+        finally:
+            self._control("set_vm_memory_high_watermark", "0.4")
+
     def freeze(self) -> None:
         os.kill(self._pid, signal.SIGSTOP)
 
@@ -79,6 +95,10 @@ class Broker:
         self._keeper.stdin.close()
         self._keeper.wait(60)
         self._keeper.stdout.close()
+
+    def _control(self, *arguments: str) -> None:
+        program = Path(self._program).with_name("rabbitmqctl")
+        subprocess.run([program, "--quiet", *arguments], env=self._environment, check=True, timeout=60)
 
     def _tell(self, command: str) -> int:
         assert self._keeper.stdin is not None
@@ -113,7 +133,7 @@ def broker() -> Iterator[Broker | External]:
         private.close()
 
 
-def _spec(root: Path, home: Path, port: int, distribution: int, epmd: int) -> dict[str, object]:
+def _spec(root: Path, home: Path, port: int, distribution: int, epmd: int) -> dict[str, Any]:
     """What the keeper runs, and the files that it needs."""
     erlang = root / "usr/lib/erlang"
     server = next((root / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*"))

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Received:
     raw: bytes
     encrypted: bool
     user: str | None
+    at: float  # seconds since the epoch
 
     @property
     def message(self) -> EmailMessage:
@@ -73,15 +75,15 @@ class SmtpServer:
         self._login = login
         self._smtputf8 = smtputf8
         self._size_limit = size_limit
-        self._listener = socket.create_server((host, 0))
-        self.port: int = self._listener.getsockname()[1]
+        self._address = (host, 0)
+        self._listen()
         self._transports: list[asyncio.Transport] = []
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="smtp-server")
 
     def start(self) -> None:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="smtp-server")
         self._thread.start()
         assert self._ready.wait(10)
 
@@ -90,6 +92,13 @@ class SmtpServer:
         assert self._stopping is not None
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
+
+    def restart(self) -> None:
+        """Stop, and start again at the same port, with the same mails."""
+        self.stop()
+        self._ready.clear()
+        self._listen()
+        self.start()
 
     def hang_up(self) -> None:
         """Cut every connection; returns when they are closed."""
@@ -100,6 +109,11 @@ class SmtpServer:
 
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(cut(), self._loop).result(10)
+
+    def _listen(self) -> None:
+        self._listener = socket.create_server(self._address)
+        self._address = self._listener.getsockname()
+        self.port: int = self._address[1]
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -177,6 +191,7 @@ class SmtpServer:
                     raw=envelope.original_content,
                     encrypted=self._tls == "tls" or session.ssl is not None,
                     user=session.auth_data if session.authenticated else None,
+                    at=time.time(),
                 )
             )
         return reply
