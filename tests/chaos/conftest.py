@@ -13,6 +13,7 @@ from tests.servers.small_disk import can_mount
 from tests.tables import Table
 
 TIMEOUT = 120.0
+FIGURES = "figures"
 HERE = Path(__file__).parent
 
 
@@ -30,6 +31,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.timeout(TIMEOUT * max(1.0, config.getoption("--chaos-size"))))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what a larger experiment has measured."""
+    if config.getoption("--chaos-size") <= 1:
+        return
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, ())]
+    properties = [value for report in reports for value in report.user_properties if report.when == "call"]
+    figures = [figure for name, of_one in properties if name == FIGURES for figure in of_one]
+    terminalreporter.section("figures")
+    for what, value in figures:
+        terminalreporter.line(f"{value:12.4g}  {what}")
 
 
 def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,4 +67,6 @@ def experiment(table: Table, tmp_path: Path, request: pytest.FixtureRequest) -> 
     random = Random(f"{seed} {request.node.name}")  # noqa: S311 - chooses faults, guards no secret
     size = request.config.getoption("--chaos-size")
     with RecordingEndpoint() as receiver:
-        yield Experiment(table, receiver, tmp_path, random, size)
+        experiment = Experiment(table, receiver, tmp_path, random, size)
+        request.node.user_properties.append((FIGURES, experiment.figures))
+        yield experiment

@@ -1,12 +1,14 @@
 """What a scenario works with: a table under audit, a receiver that keeps the ledger, workers, the verdict."""
 
+import math
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -37,6 +39,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND application_name LIKE 'at-worker%'
 """
 LEFT = "SELECT count(*) FROM scheduled_tasks WHERE status IN ('pending', 'processing')"
+LEFT_OF = """
+SELECT count(*) FROM scheduled_tasks WHERE status IN ('pending', 'processing') AND id = ANY (%(tasks)s)
+"""
 
 
 class Experiment:
@@ -47,6 +52,7 @@ class Experiment:
     ) -> None:
         audit.install(table)
         self.table = table
+        self.figures: list[tuple[str, float]] = []
         self.receiver = receiver
         self.faults = Faults()
         self.random = random
@@ -120,13 +126,11 @@ class Experiment:
 
     def wait_until_ended(self, patience: float = PATIENCE) -> None:
         """Wait for the end of every task; fails where none has ended for so many seconds."""
-        until, left = time.monotonic() + patience, self._left()
-        while left:
-            assert time.monotonic() < until, f"{left} tasks do not end"
-            time.sleep(0.05)
-            before, left = left, self._left()
-            if left < before:
-                until = time.monotonic() + patience
+        self._wait_until_ended(LEFT, patience)
+
+    def wait_for_end_of(self, tasks: Sequence[int], patience: float = PATIENCE) -> None:
+        """The same for some tasks."""
+        self._wait_until_ended(LEFT_OF, patience, tasks=tasks)
 
     def expect_work(self) -> None:
         """To be called at the end of a fault: what becomes due now is done soon."""
@@ -136,11 +140,19 @@ class Experiment:
         took = time.monotonic() - since
         assert took < AT_WORK, f"the workers needed {took:.1f} s to be back at work"
 
-    def verify(self, failing: Collection[int] = ()) -> None:
-        """Compare all records; `failing` are the ids of the tasks that were to end as failed."""
+    def figure(self, what: str, value: float) -> None:
+        """Something measured, which `make chaos` shows at its end."""
+        self.figures.append((what, value))
+
+    def verify(self, failing: Collection[int] = (), unrecorded: Collection[int] = ()) -> None:
+        """Compare all records; `failing` are the ids of the tasks that were to end as failed.
+
+        The `unrecorded` are left out: their receivers tell nothing.
+        """
+        apart = set(unrecorded)
         record = Record(
-            audit.rows(self.table),
-            audit.changes(self.table),
+            [row for row in audit.rows(self.table) if row.task not in apart],
+            [change for change in audit.changes(self.table) if change.task not in apart],
             self.receiver.ledger.deliveries(),
             list(self.faults),
             failing,
@@ -150,9 +162,13 @@ class Experiment:
         told = "\n".join(found[:MOST_TOLD])
         assert not found, f"{len(found)} violations:\n{told}\nfaults: {list(self.faults)[:MOST_TOLD]}"
 
-    def _left(self) -> int:
-        (row,) = self.table.sql(LEFT)
-        return int(row["count"])
+    def _wait_until_ended(self, query: LiteralString, patience: float, **parameters: object) -> None:
+        until, before = 0.0, math.inf
+        while left := int(self.table.sql(query, **parameters)[0]["count"]):
+            if left < before:
+                until, before = time.monotonic() + patience, left
+            assert time.monotonic() < until, f"{left} tasks do not end"
+            time.sleep(0.05)
 
 
 def _send(pid: int, number: signal.Signals) -> None:

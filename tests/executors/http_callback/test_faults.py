@@ -1,10 +1,8 @@
 """Whatever a receiver does, an attempt ends by its deadline."""
 
 import gzip
-import itertools
 import socket
 import ssl
-import struct
 import threading
 import time
 import tracemalloc
@@ -18,10 +16,30 @@ from at_worker.executors.http_callback import HttpCallback
 from at_worker.outcome import Done, Outcome, Retry
 from tests.executors.http_callback.callbacks import Authority, call, executor
 from tests.servers.http import Handle, deaf, read_head, refusing, serving
+from tests.servers.http_faults import (
+    OK,
+    answer_garbage,
+    answer_ok,
+    break_off_body,
+    close_without_answer,
+    drip_body,
+    drip_chunks,
+    drip_handshake,
+    drip_headers,
+    endless_body,
+    endless_chunks,
+    endless_headers,
+    endless_interim,
+    endless_line,
+    endless_trailers,
+    hang,
+    hang_after_request,
+    hang_in_headers,
+    reset,
+)
 
 TIMEOUT = 0.4
 SLACK = 0.5
-OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -45,113 +63,6 @@ def within(seconds: float) -> Iterator[None]:
     started = time.monotonic()
     yield
     assert time.monotonic() - started < seconds
-
-
-def drip(connection: socket.socket, pieces: Iterator[bytes], stopped: threading.Event) -> None:
-    for piece in pieces:
-        connection.sendall(piece)
-        if stopped.wait(0.02):
-            return
-
-
-def hang(_: socket.socket, stopped: threading.Event) -> None:
-    stopped.wait()
-
-
-def hang_after_request(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    stopped.wait()
-
-
-def hang_in_headers(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK + b"X-Half: ")
-    stopped.wait()
-
-
-def drip_headers(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    drip(connection, itertools.chain([OK, b"X: "], itertools.repeat(b"x")), stopped)
-
-
-def endless_interim(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    while not stopped.is_set():
-        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" * 100)
-
-
-def drip_handshake(connection: socket.socket, stopped: threading.Event) -> None:
-    drip(connection, itertools.chain([b"\x16\x03\x03\x40\x00"], itertools.repeat(b"\x02")), stopped)
-
-
-def drip_body(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    drip(
-        connection, itertools.chain([OK + b"Content-Length: 99999\r\n\r\n"], itertools.repeat(b"x")), stopped
-    )
-
-
-def drip_chunks(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    drip(
-        connection,
-        itertools.chain([OK + b"Transfer-Encoding: chunked\r\n\r\n"], itertools.repeat(b"1\r\nx\r\n")),
-        stopped,
-    )
-
-
-def endless_body(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK + b"\r\n")
-    while not stopped.is_set():
-        connection.sendall(b"x" * 65_536)
-
-
-def endless_headers(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK)
-    while not stopped.is_set():
-        connection.sendall(b"X-Header: x\r\n" * 1000)
-
-
-def reset(connection: socket.socket, _: threading.Event) -> None:
-    read_head(connection)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def close_without_answer(connection: socket.socket, _: threading.Event) -> None:
-    read_head(connection)
-
-
-def answer_garbage(connection: socket.socket, _: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-
-
-def break_off_body(connection: socket.socket, _: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK + b"Content-Length: 100\r\n\r\nhalf")
-
-
-def endless_line(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK + b"X-Header: ")
-    while not stopped.is_set():
-        connection.sendall(b"x" * 65_536)
-
-
-def endless_chunks(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n")
-    while not stopped.is_set():
-        connection.sendall(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
-
-
-def endless_trailers(connection: socket.socket, stopped: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
-    while not stopped.is_set():
-        connection.sendall(b"X-Trailer: x\r\n" * 1000)
 
 
 def reason(outcome: Outcome) -> str:
@@ -389,11 +300,6 @@ def test_the_next_attempt_after_a_broken_one_works(callback: HttpCallback) -> No
     with serving(take_turns) as port:
         outcomes = [call(callback, {"url": f"http://127.0.0.1:{port}/", "data": "x"}) for _ in range(4)]
     assert [type(outcome) for outcome in outcomes] == [Retry, Retry, Done, Done]
-
-
-def answer_ok(connection: socket.socket, _: threading.Event) -> None:
-    read_head(connection)
-    connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
 
 def test_an_early_answer_counts_though_the_upload_was_not_read(callback: HttpCallback) -> None:
