@@ -20,7 +20,7 @@ BEGIN
                        new_status, new_claim, new_attempts, boot_id, error)
     VALUES (coalesce(NEW.id, OLD.id), OLD.status, OLD.claim_seq, OLD.attempts,
             NEW.status, NEW.claim_seq, NEW.attempts,
-            substring(NEW.locked_by FROM '[^/]*$'), NEW.error_message);
+            coalesce(substring(NEW.locked_by FROM '[^/]*$'), 'nobody'), NEW.error_message);
     RETURN NULL;
 END $$;
 CREATE TRIGGER audit_insert AFTER INSERT OR DELETE ON scheduled_tasks
@@ -31,6 +31,15 @@ CREATE TRIGGER audit_update AFTER UPDATE ON scheduled_tasks
         OR (OLD.status, OLD.claim_seq, OLD.attempts)
            IS DISTINCT FROM (NEW.status, NEW.claim_seq, NEW.attempts))
     EXECUTE FUNCTION audit();
+INSERT INTO audit (task, new_status, new_claim, new_attempts, boot_id)
+SELECT id, status, claim_seq, attempts, coalesce(substring(locked_by FROM '[^/]*$'), 'nobody')
+  FROM scheduled_tasks;
+"""
+# Claimed by hand, or by programs that were there before.
+NOBODY = "nobody"
+POSSIBLE = """
+SELECT FROM pg_attribute
+ WHERE attrelid = 'scheduled_tasks'::regclass AND attname = 'claim_seq' AND to_regclass('audit') IS NULL
 """
 
 CHANGES = """
@@ -72,8 +81,9 @@ class Row:
 
 
 def install(table: Table) -> None:
-    """Begin to keep the changes."""
-    table.sql(INSTALL)
+    """Begin to keep the changes; rows that are there count as new. A plain table has to be upgraded first."""
+    if table.sql(POSSIBLE):
+        table.sql(INSTALL)
 
 
 def changes(table: Table) -> list[Change]:

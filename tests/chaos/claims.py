@@ -43,10 +43,14 @@ class ClaimLife:
 
 @dataclass(frozen=True, slots=True)
 class TaskLife:
-    """The claims of a task in their order, and its changes that the life of a task does not know."""
+    """The claims of a task in their order, and its changes that the life of a task does not know.
+
+    `attempts` are those that it had when it was inserted.
+    """
 
     claims: tuple[ClaimLife, ...]
     illegal: tuple[str, ...]
+    attempts: int
 
 
 def lives(changes: Iterable[Change]) -> dict[int, TaskLife]:
@@ -55,7 +59,11 @@ def lives(changes: Iterable[Change]) -> dict[int, TaskLife]:
     for change in changes:
         by_task[change.task].append(change)
     return {
-        task: TaskLife(tuple(_claims(of_one)), tuple(filter(None, map(_illegal, of_one))))
+        task: TaskLife(
+            tuple(_claims(of_one)),
+            tuple(filter(None, map(_illegal, of_one))),
+            of_one[0].new.attempts if of_one[0].new else 0,
+        )
         for task, of_one in by_task.items()
     }
 

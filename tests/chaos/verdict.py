@@ -86,8 +86,9 @@ class _Case:
 
     def _attempts(self) -> Iterator[str]:
         counted = [claim.attempt for claim in self.life.claims if claim.counted]
-        if self.row.state.attempts != len(counted):
-            yield f"has {self.row.state.attempts} attempts, but {len(counted)} were made"
+        made = self.life.attempts + len(counted)
+        if self.row.state.attempts != made:
+            yield f"has {self.row.state.attempts} attempts, but {made} were made"
         for delivery in self.deliveries:
             if delivery.attempt not in counted:
                 yield f"was delivered in attempt {delivery.attempt}, which was not counted"

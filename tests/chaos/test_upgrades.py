@@ -1,0 +1,92 @@
+"""A table of an older form that is upgraded under load; then workers come, one after the other."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+import pytest
+
+from at_worker.store import admin
+from tests.chaos import audit
+from tests.chaos.experiment import Experiment
+from tests.chaos.faults import Fault
+from tests.processes import PATIENCE
+from tests.store.plain import PLAIN
+from tests.store.test_versions import VERSIONS
+from tests.tables import Table
+
+FORMS = {"plain": PLAIN} | {
+    f"version {number}": path.read_text(encoding="utf-8")
+    for number, path in sorted(VERSIONS.items())
+    if number < admin.SCHEMA_VERSION
+}
+EACH = 150  # tasks between two restarts
+
+# As programs insert that know eleven columns.
+INSERT = """
+INSERT INTO scheduled_tasks (task_type, payload, execute_at)
+VALUES ('http_callback', jsonb_build_object('url', %(url)s::text), now()) RETURNING id
+"""
+OLD_ROWS = """
+INSERT INTO scheduled_tasks (task_type, payload, execute_at, status, attempts, updated_at, completed_at)
+SELECT 'http_callback', jsonb_build_object('url', %(url)s::text), '2020-01-01', status, attempts,
+       '2020-01-02', CASE WHEN status = 'completed' THEN timestamptz '2020-01-02' END
+  FROM (VALUES ('pending', 0), ('pending', 1), ('processing', 0), ('processing', 1), ('completed', 1),
+               ('failed', 3)) AS old (status, attempts),
+       generate_series(1, 20)
+"""
+FAILED = "SELECT id FROM scheduled_tasks WHERE status = 'failed'"
+
+
+@pytest.fixture(
+    params=["plain", *(pytest.param(f, marks=pytest.mark.patient) for f in FORMS if f != "plain")]
+)
+def dsn(request: pytest.FixtureRequest, empty_dsn: str) -> str:
+    """The address of a table of an older form."""
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(FORMS[request.param].encode())
+    return empty_dsn
+
+
+@contextmanager
+def producers(dsn: str, url: str, count: int = 2) -> Iterator[None]:
+    """Programs that insert all the while, several rows in a transaction."""
+    done = threading.Event()
+
+    def produce() -> None:
+        with closing(Table(dsn)) as table:
+            while not done.wait(0.02):
+                table.sql("BEGIN")
+                for _ in range(3):
+                    table.sql(INSERT, url=url)
+                table.sql("COMMIT")
+
+    threads = [threading.Thread(target=produce) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_an_older_table_is_upgraded_under_load_and_every_task_is_carried_out(experiment: Experiment) -> None:
+    table, url = experiment.table, f"{experiment.receiver.url}/"
+    table.sql(OLD_ROWS, url=url)
+    failed = [row["id"] for row in table.sql(FAILED)]
+    experiment.faults.add(Fault("its program ended long ago", since=0.0, boot_id=audit.NOBODY))
+    with producers(experiment.table.dsn, url):
+        table.sql(admin.ddl())
+        audit.install(table)
+        for number in range(int(experiment.size)):
+            arrived = len(experiment.receiver.arrivals)
+            with experiment.worker(f"w-{number}", "--init-db") as worker:
+                experiment.receiver.wait_for(arrived + EACH, PATIENCE)
+                assert worker.stop() == 0
+    with experiment.worker("last") as worker:
+        experiment.wait_until_ended()
+        assert worker.stop() == 0
+    experiment.verify(failing=failed)
