@@ -37,12 +37,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Show what a larger experiment has measured."""
     if config.getoption("--chaos-size") <= 1:
         return
-    reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, ())]
-    properties = [value for report in reports for value in report.user_properties if report.when == "call"]
-    figures = [figure for name, of_one in properties if name == FIGURES for figure in of_one]
     terminalreporter.section("figures")
-    for what, value in figures:
-        terminalreporter.line(f"{value:12.4g}  {what}")
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        figures = dict(report.user_properties).get(FIGURES)
+        if report.when == "call" and isinstance(figures, dict):
+            terminalreporter.line(report.nodeid.rpartition("::")[2])
+            for what, value in figures.items():
+                terminalreporter.line(f"{value:12.6g}  {what}")
 
 
 def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,8 +4,10 @@ import math
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import LiteralString
@@ -13,6 +15,7 @@ from typing import LiteralString
 from psycopg.types.json import Jsonb
 
 from tests.chaos import audit
+from tests.chaos.claims import lives
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import RecordingEndpoint
 from tests.chaos.verdict import Record, violations
@@ -52,7 +55,7 @@ class Experiment:
     ) -> None:
         audit.install(table)
         self.table = table
-        self.figures: list[tuple[str, float]] = []
+        self.figures: dict[str, float] = {}
         self.receiver = receiver
         self.faults = Faults()
         self.random = random
@@ -138,11 +141,12 @@ class Experiment:
         (task,) = self.submit(1)
         self.table.wait(task, "completed")
         took = time.monotonic() - since
+        self.figure("back at work after a fault, s", took)
         assert took < AT_WORK, f"the workers needed {took:.1f} s to be back at work"
 
     def figure(self, what: str, value: float) -> None:
-        """Something measured, which `make chaos` shows at its end."""
-        self.figures.append((what, value))
+        """Something measured, of which `make chaos` shows the largest value at its end."""
+        self.figures[what] = max(value, self.figures.get(what, value))
 
     def verify(self, failing: Collection[int] = (), unrecorded: Collection[int] = ()) -> None:
         """Compare all records; `failing` are the ids of the tasks that were to end as failed.
@@ -158,17 +162,37 @@ class Experiment:
             failing,
             self.faults.crashes,
         )
+        self._measure(record)
         found = violations(record)
         told = "\n".join(found[:MOST_TOLD])
         assert not found, f"{len(found)} violations:\n{told}\nfaults: {list(self.faults)[:MOST_TOLD]}"
 
+    def _measure(self, record: Record) -> None:
+        self.figure("tasks", len(record.rows))
+        self.figure("deliveries", len(record.deliveries))
+        for what, times in Counter(fault.what for fault in self.faults).items():
+            self.figure(f"told: {what}", times)
+        deaths = {fault.boot_id: fault for fault in self.faults if fault.what in ("killed", "crashed")}
+        for life in lives(record.changes).values():
+            for lost, again in pairwise(life.claims):
+                if lost.forced and lost.boot_id in deaths:
+                    death = deaths[lost.boot_id]
+                    self.figure(
+                        f"until a task of one {death.what} was claimed again, s", again.since - death.since
+                    )
+
     def _wait_until_ended(self, query: LiteralString, patience: float, **parameters: object) -> None:
         until, before = 0.0, math.inf
-        while left := int(self.table.sql(query, **parameters)[0]["count"]):
+        while True:
+            asked = time.monotonic()
+            left = int(self.table.sql(query, **parameters)[0]["count"])
+            if not left:
+                break
             if left < before:
                 until, before = time.monotonic() + patience, left
             assert time.monotonic() < until, f"{left} tasks do not end"
-            time.sleep(0.05)
+            # However large the table is, the workers get most of the database.
+            time.sleep(max(0.05, 5 * (time.monotonic() - asked)))
 
 
 def _send(pid: int, number: signal.Signals) -> None:

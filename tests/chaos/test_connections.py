@@ -42,7 +42,7 @@ END $$
 
 
 def test_killed_sessions_cost_nothing(experiment: Experiment) -> None:
-    kills = int(KILLS * experiment.size)
+    kills, killed = int(KILLS * experiment.size), 0
     with ExitStack() as stack:
         workers = [stack.enter_context(experiment.worker(f"w-{n}")) for n in (1, 2)]
         for worker in workers:
@@ -50,7 +50,8 @@ def test_killed_sessions_cost_nothing(experiment: Experiment) -> None:
         for _ in range(kills):
             experiment.submit(2 * BETWEEN, spread=0.1)
             experiment.receiver.wait_for(len(experiment.receiver.arrivals) + BETWEEN, PATIENCE)
-            experiment.table.sql(KILL_SESSIONS)
+            killed += len(experiment.table.sql(KILL_SESSIONS))
+        experiment.figure("killed sessions", killed)
         experiment.expect_work()
         experiment.wait_until_ended()
         assert [worker.stop() for worker in workers] == [0, 0]

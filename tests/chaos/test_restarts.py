@@ -21,7 +21,9 @@ def ask_to_end(experiment: Experiment, process: Worker) -> None:
     asked = time.monotonic()
     process.signal(experiment.random.choice([signal.SIGTERM, signal.SIGINT]))
     assert process.wait() == 0
-    assert time.monotonic() - asked < PROMPT
+    took = time.monotonic() - asked
+    experiment.figure("from the signal to the end of a worker, s", took)
+    assert took < PROMPT
     assert "WARNING" not in process.log
 
 
@@ -54,6 +56,7 @@ def test_rolling_restarts_under_load_cost_no_attempt_and_deliver_nothing_twice(
         experiment.wait_until_ended()
         for process in fleet:
             ask_to_end(experiment, process)
+    experiment.figure("rolling restarts", restarts)
     experiment.verify()
     assert experiment.receiver.attempts().keys() == set(range(1, count + 1))
     assert set(experiment.receiver.attempts().values()) == {1}

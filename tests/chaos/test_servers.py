@@ -53,6 +53,7 @@ def test_restarts_under_load_cost_nothing(experiment: Experiment, server: Postgr
             experiment.expect_work()
         experiment.wait_until_ended()
         assert [worker.stop() for worker in workers] == [0, 0]
+        experiment.figure("restarts of the database", restarts)
         experiment.verify()
 
 

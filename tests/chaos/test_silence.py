@@ -81,6 +81,8 @@ def test_what_frozen_and_dead_machines_held_is_done_by_others(experiment: Experi
                     signal_twice(experiment, hasty)
                     died = time.monotonic()
                     experiment.table.wait_for(lambda: not experiment.table.sql(HELD, names=GONE))
-                    assert time.monotonic() - died < STUCK_TIMEOUT + CATCHING_UP
+                    took = time.monotonic() - died
+                    experiment.figure("from the death of a machine to other hands, s", took)
+                    assert took < STUCK_TIMEOUT + CATCHING_UP
         experiment.wait_until_ended()
     experiment.verify()
