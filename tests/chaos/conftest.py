@@ -8,7 +8,7 @@ import pytest
 from at_worker.store import admin
 from tests.chaos.experiment import Experiment
 from tests.chaos.ledger import RecordingEndpoint
-from tests.servers.postgres import Postgres, postgres
+from tests.servers.postgres import Postgres, postgres, running
 from tests.servers.small_disk import can_mount
 from tests.tables import Table
 
@@ -52,12 +52,20 @@ def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> 
     items[:] = [item for item in items if item not in marked]
 
 
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A PostgreSQL of the experiment's own, with the schema."""
+@pytest.fixture(scope="session")
+def stopped_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL with the schema, to be copied."""
     with postgres(tmp_path_factory.mktemp("postgres")) as server:
         with psycopg.connect(server.dsn, autocommit=True) as connection:
             connection.execute(admin.ddl().encode())
+        server.stop()
+        yield server
+
+
+@pytest.fixture
+def server(stopped_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL of the experiment's own, with the schema."""
+    with running(stopped_server.copy(tmp_path_factory.mktemp("postgres") / "copy")) as server:
         yield server
 
 

@@ -16,7 +16,9 @@ from tests.servers.rabbitmq import Broker, External
 from tests.servers.smtp import Received, SmtpServer
 from tests.tables import Table
 
-TIMEOUT = "1"  # seconds for one attempt
+TIMEOUT = "3"  # seconds for one attempt
+# Seconds until one of the tasks of a receiver that was away is tried again.
+POSTPONED = 120.0
 REFUSALS = ["451 4.3.0 try again", "421 4.3.2 goodbye"] * 2
 TOLD = """
 SELECT FROM scheduled_tasks
@@ -191,7 +193,7 @@ class Messages:
         broker.thaw()
 
     def _wait_until_told(self, why: str) -> None:
-        self._table.wait_for(lambda: self._table.sql(TOLD, why=f"%{why}%"))
+        self._table.wait_for(lambda: self._table.sql(TOLD, why=f"%{why}%"), POSTPONED)
 
     def _take(self, channel: BlockingChannel) -> None:
         while (got := channel.basic_get(self._queue, auto_ack=True))[0] is not None:

@@ -157,7 +157,7 @@ def role(experiment: Experiment) -> Iterator[Role]:
     table.run(sql.SQL("DROP ROLE {}").format(identifier))
 
 
-@pytest.mark.parametrize("limit", [0, LEAST])
+@pytest.mark.parametrize("limit", [pytest.param(0, marks=pytest.mark.patient), LEAST])
 def test_a_limit_of_connections_slows_down_and_loses_nothing(
     limit: int, experiment: Experiment, role: Role
 ) -> None:

@@ -28,6 +28,7 @@ def test_a_reply_to_a_commit_that_is_lost_costs_nothing(experiment: Experiment, 
     experiment.verify()
 
 
+@pytest.mark.patient
 def test_a_worker_behind_a_partition_loses_its_tasks_to_the_other_side(experiment: Experiment) -> None:
     with (
         database_proxy(experiment.table.dsn) as (proxy, dsn),

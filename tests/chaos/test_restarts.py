@@ -9,7 +9,7 @@ from at_worker.store import admin
 from tests.chaos.experiment import Experiment
 from tests.processes import Worker
 
-RESTARTS = 3
+RESTARTS = 2
 RATE = 200.0  # tasks a second
 # Seconds from the signal to the end of a worker whose tasks take milliseconds.
 PROMPT = 2.0

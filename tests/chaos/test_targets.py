@@ -8,7 +8,7 @@ from math import ceil
 import pytest
 
 from tests.chaos.experiment import Experiment
-from tests.chaos.targets import Callbacks, Mails, Messages, Target
+from tests.chaos.targets import POSTPONED, Callbacks, Mails, Messages, Target
 from tests.servers.rabbitmq import Broker, External
 from tests.servers.smtp import smtp_server
 from tests.servers.tcp_proxy import Proxy, proxy
@@ -16,8 +16,6 @@ from tests.servers.tcp_proxy import Proxy, proxy
 TASKS = 200
 RATE = 200.0  # tasks a second
 FAULTS = 4
-# Seconds for which tasks of a receiver that is away may be postponed.
-POSTPONED = 60.0
 MANY_ATTEMPTS = 100
 MEGABYTE = 2**20
 DEPTH = 5000  # beyond what Python's parser follows

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,14 @@ class Postgres:
         """Make a primary of a standby."""
         self._run("pg_ctl", "promote")
 
+    def copy(self, directory: Path) -> "Postgres":
+        """A copy of it, which is stopped; not yet started."""
+        directory.mkdir()
+        copy = Postgres(replace(self.cluster, directory=directory), self._password)
+        shutil.copytree(self.cluster.data, copy.cluster.data)
+        hand_over(copy.cluster, directory)
+        return copy
+
     def standby(self, directory: Path) -> "Postgres":
         """A copy of it, not yet started, that follows it."""
         directory.mkdir()
@@ -87,11 +96,17 @@ def postgres(directory: Path, binaries: Path | None = None) -> Iterator[Postgres
     password = secrets.token_urlsafe(24)
     create(cluster, password)
     hand_over(cluster, directory)
-    server = Postgres(cluster, password)
-    server.start()
-    try:
+    with running(Postgres(cluster, password)) as server:
         create_database(cluster, server.port, password)
         yield server
+
+
+@contextmanager
+def running(server: Postgres) -> Iterator[Postgres]:
+    """Start it; at the end of the block it is stopped, if it still runs."""
+    server.start()
+    try:
+        yield server
     finally:
-        if cluster.pid_file.exists():
+        if server.cluster.pid_file.exists():
             server.stop("immediate")
