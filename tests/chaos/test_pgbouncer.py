@@ -43,7 +43,7 @@ def test_a_pooler_in_transaction_mode_that_restarts_costs_nothing(
             experiment.receiver.wait_for(arrived + TASKS // 4, PATIENCE)
             experiment.table.sql(KILL_SESSIONS)
             experiment.receiver.wait_for(arrived + TASKS // 2, PATIENCE)
-            pooler.stop(experiment.random.choice([signal.SIGKILL, signal.SIGTERM]))
+            pooler.stop(experiment.random.choice([signal.SIGKILL, signal.SIGINT]))
             pooler.start()
             experiment.expect_work()
         experiment.wait_until_ended()

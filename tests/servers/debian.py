@@ -12,9 +12,9 @@ MOST = 300  # seconds for one step of the fetch
 # Of all that apt-get lists for an empty system: the programs, their runtime, and what small images lack.
 WANTED = (
     *PACKAGES,
-    "erlang-", "libaudit1", "libc-ares2", "libcap-ng0", "libcap2", "libevent", "libgcc-s1", "libgcrypt",
-    "libgpg-error", "liblz4", "liblzma", "libpam0g", "libsctp", "libssl", "libstdc++", "libsystemd0",
-    "libtinfo", "libzstd", "zlib1g",
+    "erlang-", "libaudit1", "libc-ares2", "libcap-ng0", "libcap2", "libcares2", "libevent", "libgcc-s1",
+    "libgcrypt", "libgpg-error", "liblz4", "liblzma", "libpam0g", "libsctp", "libssl", "libstdc++",
+    "libsystemd0", "libtinfo", "libzstd", "zlib1g",
 )  # fmt: skip
 
 
