@@ -20,9 +20,10 @@ TIMEOUT = "3"  # seconds for one attempt
 # Seconds until one of the tasks of a receiver that was away is tried again.
 POSTPONED = 120.0
 REFUSALS = ["451 4.3.0 try again", "421 4.3.2 goodbye"] * 2
+# Or nobody is left to tell it.
 TOLD = """
-SELECT FROM scheduled_tasks
- WHERE task_type = 'rabbitmq' AND status = 'pending' AND error_message LIKE %(why)s
+SELECT WHERE EXISTS (SELECT FROM scheduled_tasks WHERE status = 'pending' AND error_message LIKE %(why)s)
+    OR NOT EXISTS (SELECT FROM scheduled_tasks WHERE status IN ('pending', 'processing'))
 """
 
 
