@@ -8,27 +8,19 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from itertools import chain, islice
-from typing import NamedTuple
 
 from at_worker.cli import lines
+from at_worker.cli.errors import Failed
 from at_worker.cli.linefile import Batch
-from at_worker.cli.lines import BadLine, Executors
+from at_worker.cli.lines import BadLine, Checked, Executors
 from at_worker.config import Settings
-from at_worker.executors.registry import executors
 from at_worker.store.loading import NewTask
 
 # Sooner than a process has started, these are checked without.
 FEW = 5
-
-
-class Checked(NamedTuple):
-    """What became of a batch of lines."""
-
-    tasks: list[NewTask]
-    bad: list[BadLine]
-    end: int
 
 
 def checked(batches: Iterable[Batch], given: Settings, known: Executors | None) -> Generator[Checked]:
@@ -50,7 +42,7 @@ def _check(batch: Batch, known: Executors | None) -> Checked:
 
 
 def _by_processes(batches: Iterator[Batch], given: Settings, *, payloads: bool) -> Iterator[Checked]:
-    count = os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0))
     # Spawned: the threads of this process, and its connection, are not for others.
     with ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), _begin, (given, payloads)
@@ -63,6 +55,10 @@ def _by_processes(batches: Iterator[Batch], given: Settings, *, payloads: bool) 
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise Failed(
+                "a process that checked lines was killed, for want of memory perhaps; nothing was imported"
+            ) from None
         finally:
             processes.shutdown(cancel_futures=True)
 
@@ -78,6 +74,8 @@ def _begin(given: Settings, payloads: bool) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.disable()  # the parent has told what is wrong with a plug-in
     if payloads:
+        from at_worker.executors.registry import executors  # noqa: PLC0415 - other commands do without it
+
         _known = ExitStack().enter_context(executors(given))
 
 

@@ -7,10 +7,9 @@ from typing import IO
 
 import click
 
-from at_worker.cli.checking import Checked, checked
-from at_worker.cli.errors import Failed, asking, explained, settings
+from at_worker.cli.errors import Failed, WrongArgument, asking, explained, settings
 from at_worker.cli.linefile import open_lines
-from at_worker.cli.lines import BadLine
+from at_worker.cli.lines import BadLine, Checked
 from at_worker.cli.output import emit, json_option, say, tasks
 from at_worker.cli.privatefile import open_private
 from at_worker.cli.progress import progress
@@ -100,11 +99,14 @@ def import_tasks(
     absent. All is one transaction: where a line is bad nothing is imported, the bad lines are listed, and
     the exit code is 1.
     """
+    from at_worker.cli.checking import checked  # noqa: PLC0415 - others do without it
     from at_worker.executors.registry import executors  # noqa: PLC0415 - others do without it
 
     given = settings()
     with ExitStack() as stack:
         source = stack.enter_context(open_lines(file))
+        if bad_file and source.is_file(bad_file):
+            raise WrongArgument("--bad-file is FILE itself")
         bad = stack.enter_context(open_private(bad_file)) if bad_file else None
         stack.enter_context(explained())
         known = None if no_check else stack.enter_context(executors(given))

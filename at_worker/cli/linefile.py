@@ -53,6 +53,10 @@ class LineFile:
         except (OSError, EOFError, zlib.error) as error:
             raise Failed(f"{self.name} cannot be read: {error}; nothing was imported") from None
 
+    def is_file(self, name: str) -> bool:
+        """Whether that path leads to the same file."""
+        return Path(name).exists() and os.path.samestat(Path(name).stat(), os.fstat(self._source.fileno()))
+
     def _lines(self) -> Iterator[bytes]:
         while line := self._content.readline(LONGEST + 1):
             rest = line

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from at_worker import jsontext
 from at_worker.executors import fields
@@ -44,6 +45,14 @@ class BadLine:
 
     def __str__(self) -> str:
         return f"line {self.number}: {f'{self.field}: ' if self.field else ''}{self.why}"
+
+
+class Checked(NamedTuple):
+    """What became of a batch of lines; `end` is how far into the file they reach, in bytes."""
+
+    tasks: list[NewTask]
+    bad: list[BadLine]
+    end: int
 
 
 class _Bad(Exception):

@@ -1,5 +1,7 @@
 import gzip
 import json
+import os
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,6 +131,14 @@ def test_good_lines_may_be_imported_without_the_bad_which_are_kept(tasks: Table,
     kept = Path("bad.jsonl")
     assert kept.read_text().splitlines() == bad
     assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_the_bad_lines_do_not_overwrite_the_file(tasks: Table, at_worker: AtWorker) -> None:
+    file = Path(write("tasks.jsonl", GOOD, "nonsense"))
+    before = file.read_text()
+    told = at_worker("import", "--bad-file", "./tasks.jsonl", "tasks.jsonl", DATABASE_URL=tasks.dsn)
+    assert (told.exit_code, told.stderr) == (2, "Error: --bad-file is FILE itself\n")
+    assert file.read_text() == before
 
 
 def test_a_dry_run_tells_how_many_are_good_and_writes_nothing(tasks: Table, at_worker: AtWorker) -> None:
@@ -287,6 +297,26 @@ def test_an_import_that_is_killed_leaves_neither_tasks_nor_processes(tasks: Tabl
     tasks.wait_for(lambda: not tasks.sql(WRITING))
     tasks.wait_for(lambda: not any(Path("/proc", helper, "exe").exists() for helper in helpers))
     assert count(tasks) == 0
+
+
+def test_a_check_that_is_killed_is_one_line_and_nothing_is_imported(tasks: Table, tmp_path: Path) -> None:
+    with started(tmp_path, "import", "-", DATABASE_URL=tasks.dsn) as process:
+        assert process.stdin is not None
+        process.stdin.write((json.dumps(GOOD).encode() + b"\n") * 7000)
+        process.stdin.flush()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        (checks, *_) = tasks.wait_for(
+            lambda: [pid for pid in children.read_text().split() if checks_lines(pid)]
+        )
+        os.kill(int(checks), signal.SIGKILL)
+        _, said = process.communicate(json.dumps(GOOD).encode(), timeout=20)
+    assert (process.returncode, said.count(b"\n")) == (1, 1)
+    assert b"a process that checked lines was killed" in said
+    assert count(tasks) == 0
+
+
+def checks_lines(pid: str) -> bool:
+    return b"spawn_main" in Path("/proc", pid, "cmdline").read_bytes()
 
 
 def test_a_connection_that_ends_in_the_middle_leaves_nothing(tasks: Table, tmp_path: Path) -> None:
