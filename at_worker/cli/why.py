@@ -15,7 +15,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE, short_help="Say in one sentence why a task has not run, or what became of it.")
+@click.command(epilog=EXAMPLE, short_help="Say in one sentence why a task has not run.")
 @click.argument("task", metavar="ID", type=click.IntRange(1))
 @json_option
 def why(task: int, as_json: bool) -> None:
