@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from at_worker.cli import main
 from at_worker.executors.registry import GROUP
+from at_worker.store.schema import BESIDE, TABLE
 from tests.processes import command, environment, worker
 from tests.servers.http import Arrival, Receiver, Reply, refusing
 from tests.servers.rabbitmq import Broker, External
@@ -78,7 +79,10 @@ def marked_dsn(table: Table) -> Iterator[str]:
     """The address of the test's database, for a role whose password is a marker."""
     role = sql.Identifier(f"at_marked_{secrets.token_hex(4)}")
     table.run(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(DATABASE)))
-    table.run(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON scheduled_tasks TO {}").format(role))
+    for name in (TABLE, *BESIDE.values()):
+        table.run(
+            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}").format(sql.Identifier(name), role)
+        )
     user = f"{role.as_string()[1:-1]}:{quote(DATABASE, safe='')}"
     yield re.sub(r"//[^@]*@", f"//{user}@", table.dsn)
     table.run(sql.SQL("DROP OWNED BY {}").format(role))
