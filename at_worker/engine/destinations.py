@@ -164,11 +164,11 @@ class Destinations:
                     self._running -= 1
 
     def overdue(self, before: float, now: float) -> list[tuple[Task, Postpone]]:
-        """Take back what was due before this monotonic instant and still waits: its destination is slow."""
+        """Take back what waits for a destination that is slow, or was due before this monotonic instant."""
         late = []
         with self._lock:
             for name, place in self._known.items():
-                while place.waiting and place.waiting[0].due < before:
+                while place.waiting and (place.is_slow(now) or place.waiting[0].due < before):
                     verdict = place.postpone(now, now + SLOW_PAUSE, _crowded(name, place, now))
                     late.append((place.waiting.popleft(), verdict))
             self._waiting -= len(late)

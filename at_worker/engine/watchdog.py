@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 # An executor that keeps its deadline is given the time to say so itself.
 GRACE = 1.0
+# Seconds; what waits for a destination that has become slow keeps others from being claimed.
+LOOK_AGAIN = 0.25
 
 
 class Watchdog:
@@ -63,4 +65,4 @@ class Watchdog:
                 f"{self._runner.written_off} tasks overran WORKER_TASK_TIMEOUT and have not returned:"
                 " no thread can be trusted, so this process ends"
             )
-        return min(pause + GRACE, STALE)
+        return min(pause + GRACE, LOOK_AGAIN)

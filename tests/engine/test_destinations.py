@@ -231,6 +231,17 @@ def test_a_destination_that_is_quick_lets_tasks_wait_and_a_slow_one_postpones_th
     assert len(started) == 1
 
 
+def test_what_waits_for_a_destination_that_becomes_slow_is_postponed_at_once() -> None:
+    destinations = Destinations(32, 2)
+    filled(destinations, "one")
+    assert destinations.enter(task(), "one", START) is Verdict.WAIT
+    waiting = destinations.waiting
+    assert destinations.overdue(START - 1, START + 0.9) == []
+    late = destinations.overdue(START - 1, START + 1.1)
+    assert (len(late), destinations.waiting) == (waiting, 0)
+    assert late[0][1].seconds == pytest.approx(SLOW_PAUSE)
+
+
 def test_no_more_tasks_wait_than_run_while_nobody_knows_how_quick_they_are() -> None:
     destinations = Destinations(32, 2)
     filled(destinations, "one")
