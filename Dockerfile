@@ -13,7 +13,7 @@ COPY sql sql
 RUN pip install --quiet --no-index --find-links wheels hatchling \
  && pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
  && python -m venv --without-pip /opt/at-worker \
- && pip --python /opt/at-worker/bin/python install --quiet --no-index --find-links wheels dist/*.whl
+ && pip --python /opt/at-worker/bin/python install --quiet --no-index --find-links wheels "$(ls dist/*.whl)[otel]"
 
 
 FROM python:${PYTHON}

@@ -63,7 +63,7 @@ bench: $(BENCH)/ready ## measure beside the peers, 25 minutes; shorter: make ben
 lock: $(READY) ## pin requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --no-config --quiet --universal --upgrade --generate-hashes \
-	    --extra embedded --group dev --python-version 3.11 \
+	    --extra embedded --extra otel --group dev --python-version 3.11 \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
 
 audit: ## look the pinned dependencies up among the known vulnerabilities

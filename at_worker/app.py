@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from at_worker.config import LISTEN_OFF, Settings
 from at_worker.engine.cleaner import Cleaner
@@ -22,9 +23,11 @@ from at_worker.engine.loop import Loop, running
 from at_worker.engine.outage import Outage
 from at_worker.engine.parent import Parent
 from at_worker.engine.poller import Poller
+from at_worker.engine.report import Report
 from at_worker.engine.runner import Runner
 from at_worker.engine.settler import PACE, Settler
 from at_worker.engine.stop import EXIT_NO_THREADS, Stop, thread
+from at_worker.engine.tally import Tally, plus
 from at_worker.engine.watchdog import Watchdog
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
@@ -33,6 +36,9 @@ from at_worker.store.errors import Refused, Unavailable
 from at_worker.store.presence import SHOWN_EVERY, Presence
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery
+
+if TYPE_CHECKING:
+    from at_worker.engine.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +74,14 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
     recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
     leases = Leases()
 
-    with executors(settings) as known:
+    with _tracing(settings, queue.holder) as tracing, executors(settings) as known:
         presence = Presence(
             queue.holder,
             settings.worker_id,
             known if settings.task_types is None else known.keys() & set(settings.task_types),
         )
-        settler = Settler(queue, leases)
+        tally = Tally(known)
+        settler = Settler(queue, leases, tally)
         destinations = Destinations(settings.concurrency, settings.destination_concurrency)
         execution = Execution(
             known,
@@ -82,12 +89,14 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             settler,
             destinations,
             default_delays=settings.retry_delays,
-            worker_id=settings.worker_id,
+            tracing=tracing,
         )
-        runner = Runner(settings.concurrency, settings.task_timeout, execution.carry_out)
+        carry_out = execution.carry_out if tracing is None else tracing.around(execution.carry_out)
+        runner = Runner(settings.concurrency, settings.task_timeout, carry_out)
         heartbeat = Heartbeat(queue, leases, settings.heartbeat_interval)
         cleaner = Cleaner(
             recovery,
+            tally,
             interval=settings.cleaner_interval,
             stuck_timeout=settings.stuck_timeout,
             retention=settings.retention,
@@ -120,8 +129,20 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
         settler.rescheduled = poller.due_in
         cleaner.restored = lambda: poller.due_in(0.0)
         poller.wake = polling.wake
+        poller.claimed = tally.claimed
         runner.freed = poller.thread_freed
-        parent.unready = lambda: _unready(outage, poller)
+        parent.begin(
+            lambda: Report(
+                unready=_unready(outage, poller),
+                counts=plus(tally.told(), {"outages": outage.count}),
+                gauges={
+                    "in_flight": leases.count,
+                    "threads": settings.concurrency,
+                    "database_up": bool(outage.up),
+                    "destinations_postponed": destinations.broken,
+                },
+            )
+        )
         _announce(settings)
         # A full collection would walk through all of this, for tens of milliseconds in which nothing starts.
         gc.collect()
@@ -142,6 +163,26 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             _listening(settings, database, poller, presence, stop),
         ):
             yield
+
+
+@contextmanager
+def _tracing(settings: Settings, holder: str) -> Iterator["Tracing | None"]:
+    """Traces where they are asked for and can be sent; no worker stops for the want of them."""
+    telemetry = settings.telemetry
+    if not telemetry.wanted:
+        yield None
+    elif why := telemetry.obstacle:
+        logger.warning("Traces are not sent: %s", why)
+        yield None
+    else:
+        try:
+            from at_worker.engine.tracing import tracing  # noqa: PLC0415 - its library is an extra, and large
+        except ImportError:
+            logger.warning("Traces are not sent: they need pip install 'at-worker[otel]'")
+            yield None
+            return
+        with tracing(telemetry.variables, holder) as begun:
+            yield begun
 
 
 @contextmanager

@@ -1,17 +1,65 @@
-"""Log lines, as text for people or as JSON for collectors, on stderr."""
+"""Log lines, as text for people or as JSON for collectors, on stderr.
+
+A line of JSON names the worker, and the task that its thread is about: whatever a thread logs while it runs a
+task carries it, the lines of executors, plug-ins and libraries too.
+"""
 
 import logging
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Literal, TextIO
+from typing import Literal, Protocol, TextIO
 
 from at_worker import jsontext, redact
-from at_worker.text import visible
+from at_worker.text import clip, visible
 
-FIELDS = ("worker", "task_id", "task_type", "attempt", "context")
+LONGEST_CONTEXT = 500  # characters of the producer's notes in a log line
+
+
+class Subject(Protocol):
+    """What a line is about: a task, and which attempt at it."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+class _Here(threading.local):
+    """What the lines of this thread are about, until it turns to something else."""
+
+    subject: Subject | None = None
+
+
+here = _Here()
+
+
+@contextmanager
+def about(subject: Subject) -> Iterator[None]:
+    """What this thread logs in the block is about this task."""
+    before, here.subject = here.subject, subject
+    try:
+        yield
+    finally:
+        here.subject = before
+
+
+def _fields() -> dict[str, object]:
+    subject = here.subject
+    if subject is None:
+        return {}
+    fields: dict[str, object] = {
+        "task_id": subject.id,
+        "task_type": subject.type,
+        "attempt": subject.attempt,
+    }
+    context = getattr(subject, "context", None)
+    return fields if context is None else {**fields, "context": clip(context, LONGEST_CONTEXT)}
 
 
 class _Text(logging.Formatter):
@@ -31,13 +79,18 @@ class _Text(logging.Formatter):
 class _Json(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
+    def __init__(self, worker: str) -> None:
+        super().__init__()
+        self._worker = worker
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{record.msecs:03.0f}Z",
             "level": record.levelname,
             "message": record.getMessage(),
+            "worker": self._worker,
+            **_fields(),
         }
-        line |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         told = {name: redact.text(value) if isinstance(value, str) else value for name, value in line.items()}
@@ -58,10 +111,13 @@ class _Stderr(logging.StreamHandler[TextIO]):
             self.stream.write(self.format(told) + self.terminator)
 
 
-def configure(level: str, form: Literal["text", "json"]) -> None:
-    """Send the log of this process to stderr; libraries speak only when something is wrong."""
+def configure(level: str, form: Literal["text", "json"], worker: str) -> None:
+    """Send the log of this process, which is this worker's, to stderr.
+
+    Libraries speak only when something is wrong.
+    """
     handler = _Stderr(sys.stderr)
-    handler.setFormatter(_Json() if form == "json" else _Text())
+    handler.setFormatter(_Json(worker) if form == "json" else _Text())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("at_worker").setLevel(level)
     sys.excepthook = _uncaught

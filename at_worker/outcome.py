@@ -62,7 +62,7 @@ class Settlement:
     stays. `delay` moves `execute_at` to so many seconds from now; None leaves it.
     """
 
-    claim: Claim
+    task: Task
     status: Status
     attempted: bool = True
     delay: float | None = None
@@ -70,6 +70,10 @@ class Settlement:
     result: str | None = None
     started: float | None = None
     ended: float | None = None
+
+    @property
+    def claim(self) -> Claim:
+        return self.task.claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +116,20 @@ def resolve_lost(
 
 def hand_back(task: Task) -> Settlement:
     """Give a task back that was claimed and never started; it stays due."""
-    return Settlement(task.claim, Status.PENDING, attempted=False)
+    return Settlement(task, Status.PENDING, attempted=False)
 
 
 def postpone(task: Task, seconds: float, why: str, *, now: float) -> Settlement:
     """Let a task come back in so many seconds, without an attempt."""
     reason = f"postponed: {why}"
     if task.expires is not None and now + seconds >= task.expires:
-        return Settlement(task.claim, Status.FAILED, attempted=False, error=_written(f"expired: {reason}"))
-    return Settlement(task.claim, Status.PENDING, attempted=False, delay=seconds, error=_written(reason))
+        return Settlement(task, Status.FAILED, attempted=False, error=_written(f"expired: {reason}"))
+    return Settlement(task, Status.PENDING, attempted=False, delay=seconds, error=_written(reason))
 
 
 def expire(task: Task) -> Settlement:
     """End a task whose `expires_at` passed before it could start."""
-    return Settlement(task.claim, Status.FAILED, attempted=False, error="expired: it could not start in time")
+    return Settlement(task, Status.FAILED, attempted=False, error="expired: it could not start in time")
 
 
 def _backoff(task: Task, default_delays: Sequence[float]) -> float:
@@ -153,7 +157,7 @@ def _settlement(
     delay: float | None = None,
 ) -> Settlement:
     return Settlement(
-        task.claim,
+        task,
         status,
         delay=delay,
         error=None if error is None else _written(error),

@@ -4,10 +4,13 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from at_worker.jsontext import Json
 from at_worker.outcome import Outcome
+
+_NO_TRACE: Mapping[str, str] = MappingProxyType({})
 
 
 class InvalidPayload(ValueError):
@@ -43,6 +46,22 @@ class Attempt:
     previous: Json
     deadline: float
     stopping: threading.Event
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        """The headers that carry a trace of OpenTelemetry on; there are none where tracing is off."""
+        return _NO_TRACE
+
+
+@dataclass(frozen=True, slots=True)
+class TracedAttempt(Attempt):
+    """An attempt within a trace; a class of its own, for a field costs each attempt, traced or not."""
+
+    carried: Mapping[str, str]
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        return self.carried
 
 
 P = TypeVar("P")

@@ -16,7 +16,7 @@ class Claim(NamedTuple):
 class Task:
     """A row as its claim returned it; instants are of this process's monotonic clock, in seconds.
 
-    `due` is the instant before which it must not start; a row that was due already was so when claimed.
+    `instant` is when it was to start; `due` the same, or when it was claimed where that was later.
 
     `payload`, `context` and `result` stay JSON texts until the task's own thread parses them, so that
     no row can harm the others claimed with it.
@@ -33,7 +33,7 @@ class Task:
     max_attempts: int
     retry_delays: tuple[float, ...]
     expires: float | None
-    claimed: float
+    instant: float
     due: float
 
     @property

@@ -15,6 +15,7 @@ from at_worker.engine.execution import Execution
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Running
 from at_worker.engine.settler import Settler
+from at_worker.engine.tally import Tally
 from at_worker.executors.registry import executors as all_executors
 from at_worker.jsontext import Json
 from at_worker.outcome import Outcome, Status
@@ -135,7 +136,7 @@ class _Worker:
         # Rows change without an announcement here, so each claim looks at all there is.
         self._queue = Queue(host, f"at_worker.testing/{uuid4().hex}", types, survey_interval=0.0)
         self._leases = Leases()
-        self._settler = Settler(self._queue, self._leases)
+        self._settler = Settler(self._queue, self._leases, Tally())
         self._raised: list[BaseException] = []
         self._execution = Execution(
             {name: _Watched(executor, self._raised) for name, executor in known.items()},
@@ -143,7 +144,6 @@ class _Worker:
             self._settler,
             Destinations(1, None),
             default_delays=settings.retry_delays,
-            worker_id="at_worker.testing",
         )
         self._turns = 0
 
@@ -152,7 +152,7 @@ class _Worker:
         while (batch := self._claim()).size:
             for task in batch.tasks:
                 self._attempt(task)
-            for task_id in (*(task.id for task in batch.tasks), *batch.expired):
+            for task_id in [*(task.id for task in batch.tasks), *(row.id for row in batch.expired)]:
                 if row := look(self._host, task_id):
                     yield _ran(task_id, *row)
 

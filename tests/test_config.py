@@ -102,7 +102,7 @@ def test_a_setting_that_nobody_gave_has_its_default(field: str, default: Any) ->
 
 
 def test_every_setting_has_a_variable_with_a_meaning() -> None:
-    others = {"secrets", "given"}  # whose variables have any name, and which were given
+    others = {"secrets", "telemetry", "given"}  # whose variables have any name, and which were given
     assert len(variables()) == len(Settings.__slots__) - len(others)
     assert all(variable.meaning for variable in variables())
 
@@ -503,6 +503,8 @@ class TestSecretValues:
                 "HTTP_PROXY_URL": "http://at:pw-proxy@proxy",
                 "WEBHOOK_SECRET": f"whsec_{'A' * 32} whsec_{'B' * 32}",
                 "AT_SECRET_A": "Bearer 0123456789abcdef",
+                "OTEL_EXPORTER_OTLP_HEADERS": "api-key=pw%20key, x-scope=Basic%20MTIzNDU2Nzg5MDEy",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "https://at:pw-collector@collector:4318",
             },
             (),
         )
@@ -519,11 +521,69 @@ class TestSecretValues:
             "B" * 32,
             "Bearer 0123456789abcdef",
             "0123456789abcdef",
+            "pw%20key",
+            "pw key",
+            "Basic%20MTIzNDU2Nzg5MDEy",
+            "Basic MTIzNDU2Nzg5MDEy",
+            "MTIzNDU2Nzg5MDEy",
+            "pw-collector",
         }
 
     def test_defaults_are_no_secrets(self) -> None:
         given = {"DATABASE_URL": "postgresql://postgres:postgres@db/app", "LISTEN_DSN": "off"}
         assert secret_values(load(given, ())) <= {"guest", "off"}
+
+
+class TestTelemetry:
+    @pytest.mark.parametrize(
+        ("given", "wanted"),
+        [
+            ({}, False),
+            ({"OTEL_SERVICE_NAME": "shop"}, False),
+            ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
+            ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
+            ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+            ({"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, False),
+            ({"OTEL_SDK_DISABLED": "TRUE", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, False),
+        ],
+    )
+    def test_traces_are_wanted_where_somebody_names_where_they_go(
+        self, given: dict[str, str], wanted: bool
+    ) -> None:
+        assert load(given, ()).telemetry.wanted is wanted
+
+    @pytest.mark.parametrize(
+        ("given", "obstacle"),
+        [
+            ({}, None),
+            ({"OTEL_TRACES_EXPORTER": "otlp,console"}, None),
+            ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, None),
+            (
+                {
+                    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+                },
+                None,
+            ),
+            ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
+            ({"OTEL_TRACES_EXPORTER": "console"}, "OTEL_TRACES_EXPORTER=console"),
+        ],
+    )
+    def test_what_cannot_be_had_is_named(self, given: dict[str, str], obstacle: str | None) -> None:
+        assert (load(given, ()).telemetry.obstacle or "None").startswith(obstacle or "None")
+
+    def test_the_environment_wins_over_the_dotenv_file(self, tmp_path: Path) -> None:
+        path = tmp_path / ".env"
+        path.write_text("OTEL_SERVICE_NAME=a\nOTEL_TRACES_SAMPLER=always_off\n")
+        assert load({"OTEL_SERVICE_NAME": "b"}, (path,)).telemetry.variables == {
+            "OTEL_SERVICE_NAME": "b",
+            "OTEL_TRACES_SAMPLER": "always_off",
+        }
+
+    def test_headers_that_cannot_be_read_are_a_problem_as_any_secret_is(self, tmp_path: Path) -> None:
+        missing = str(tmp_path / "nothing")
+        with pytest.raises(ConfigError, match="OTEL_EXPORTER_OTLP_HEADERS: its value cannot be read from"):
+            load({"OTEL_EXPORTER_OTLP_HEADERS_FILE": missing}, ())
 
 
 class TestUnknown:

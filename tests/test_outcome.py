@@ -40,7 +40,7 @@ TASK = Task(
     max_attempts=5,
     retry_delays=(),
     expires=None,
-    claimed=989.0,
+    instant=989.0,
     due=989.0,
 )
 
@@ -61,7 +61,7 @@ def stored(result: Any) -> str:  # noqa: ANN401 - a plug-in may return anything
 
 def test_success_completes_the_task_and_keeps_what_came_back() -> None:
     assert resolved(Done({"status": 204})) == Settlement(
-        TASK.claim, Status.COMPLETED, result='{"status":204}', started=990.0, ended=999.0
+        TASK, Status.COMPLETED, result='{"status":204}', started=990.0, ended=999.0
     )
 
 
@@ -200,7 +200,7 @@ def test_a_lost_task_that_expired_meanwhile_fails_with_the_real_error() -> None:
 
 
 def test_a_task_handed_back_keeps_its_time_its_error_and_its_attempts() -> None:
-    assert hand_back(TASK) == Settlement(TASK.claim, Status.PENDING, attempted=False)
+    assert hand_back(TASK) == Settlement(TASK, Status.PENDING, attempted=False)
 
 
 def test_a_task_that_expired_before_its_start_has_used_no_attempt() -> None:

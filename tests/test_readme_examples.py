@@ -93,7 +93,7 @@ def test_the_statements_of_the_readme_insert_valid_payloads(
         if "INSERT" in block or "at_schedule" in block:
             connection.execute(block.encode())
     inserted = connection.execute("SELECT task_type, payload::text FROM scheduled_tasks").fetchall()
-    assert len(inserted) == 5
+    assert len(inserted) == 6
     for task_type, payload in inserted:
         known[task_type].parse(jsontext.parse(payload))
 

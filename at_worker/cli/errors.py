@@ -51,7 +51,7 @@ def settings(*, warn: bool = True) -> Settings:
     except ConfigError as error:
         raise WrongSettings(str(error)) from None
     redact.learn(secret_values(loaded))
-    configure(loaded.log_level, loaded.log_format)
+    configure(loaded.log_level, loaded.log_format, loaded.worker_id)
     for name, nearest in unknown().items() if warn else ():
         logger.warning("%s is no setting%s", name, f"; did you mean {nearest}?" if nearest else "")
     return loaded

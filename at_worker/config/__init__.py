@@ -6,6 +6,7 @@ from at_worker.config.secrets import Secret, is_name
 from at_worker.config.settings import Settings, Variable, secret_variables, variables
 from at_worker.config.signing import signing_keys
 from at_worker.config.sources import DOTENV_FILES, ConfigError, is_setting, load, unknown
+from at_worker.config.telemetry import Telemetry
 from at_worker.config.values import LISTEN_OFF, is_loopback
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Network",
     "Secret",
     "Settings",
+    "Telemetry",
     "Variable",
     "is_loopback",
     "is_name",

@@ -8,6 +8,7 @@ from at_worker.config import values
 from at_worker.config.allowances import Allowances, allowances
 from at_worker.config.secrets import Secret, hosts, secret_value
 from at_worker.config.signing import signing_secrets
+from at_worker.config.telemetry import Telemetry
 from at_worker.config.values import Parse
 
 
@@ -226,7 +227,7 @@ class Settings:
         "METRICS_PORT",
         "0",
         values.whole(0, 65535),
-        "port of /healthz and /readyz; 0 = off",
+        "port of /metrics, /healthz and /readyz; 0 = off",
         group="Probes and logs",
     )
     metrics_host: str = _setting("METRICS_HOST", "127.0.0.1", values.anything, "address that they listen on")
@@ -241,6 +242,7 @@ class Settings:
     )
 
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    telemetry: Telemetry = field(default_factory=Telemetry)
     given: frozenset[str] = frozenset()
 
     @property

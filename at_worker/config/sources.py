@@ -11,8 +11,11 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from at_worker.config import telemetry
+from at_worker.config import values as reading
 from at_worker.config.secrets import PREFIX, Secret, is_name
 from at_worker.config.settings import Settings, Variable, secret_variables, variable_of, variables
+from at_worker.config.telemetry import Telemetry
 from at_worker.config.values import is_loopback
 
 DOTENV_FILES = (Path(".env"), Path("/app/.env"))
@@ -56,14 +59,17 @@ def load(environ: Mapping[str, str] = os.environ, dotenv_files: tuple[Path, ...]
             problems.append(_problem(variable, error))
     problems += _conflicts(values)
     secrets = _secrets(sources, problems)
+    traces = _telemetry(sources, problems)
     if problems:
         raise ConfigError(problems)
-    return Settings(**values, secrets=secrets, given=frozenset(given))
+    return Settings(**values, secrets=secrets, telemetry=traces, given=frozenset(given))
 
 
 def is_setting(name: str) -> bool:
     """Whether a variable of the environment is one of ours, or names a file with the value of one."""
-    return name.startswith(PREFIX) or any(name.removesuffix("_FILE") == v.name for v in variables())
+    return name.startswith((PREFIX, telemetry.PREFIX)) or any(
+        name.removesuffix("_FILE") == v.name for v in variables()
+    )
 
 
 def unknown(
@@ -124,6 +130,20 @@ def _secrets(sources: list[Mapping[str, str | None]], problems: list[str]) -> di
             case [value, bound]:
                 secrets[name] = Secret(value, bound or ())
     return secrets
+
+
+def _telemetry(sources: list[Mapping[str, str | None]], problems: list[str]) -> Telemetry:
+    """The variables of OpenTelemetry; headers, which may hold a key, may come from files."""
+    written = {name for source in sources for name in source if name.startswith(telemetry.PREFIX)}
+    found: dict[str, str] = {}
+    for name in sorted(written | set(telemetry.HEADERS)):
+        variable = Variable(name, "", reading.anything, "", secret=name in telemetry.HEADERS)
+        try:
+            if text := _given(variable, sources):
+                found[name] = text
+        except ValueError as error:
+            problems.append(_problem(variable, error))
+    return Telemetry(found)
 
 
 def _problem(variable: Variable, error: ValueError) -> str:

@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from at_worker import log
+from at_worker.engine.tally import Ended, Tally
 from at_worker.outcome import Settlement, Status, resolve_lost
 from at_worker.store.database import Session
 from at_worker.store.errors import Refused
@@ -33,6 +35,7 @@ class Cleaner:
     def __init__(
         self,
         recovery: Recovery,
+        tally: Tally,
         *,
         interval: float,
         stuck_timeout: float,
@@ -40,6 +43,7 @@ class Cleaner:
         default_delays: Sequence[float],
     ) -> None:
         self._recovery = recovery
+        self._tally = tally
         self._longest_pause = min(interval, stuck_timeout)
         self._retention = retention
         self._default_delays = default_delays
@@ -83,7 +87,7 @@ class Cleaner:
                 ends = give_back(session, dead, _reason, self._default_delays)
             for settlement in ends:
                 counts[settlement.status] += 1
-                tell(settlement)
+                tell(settlement, self._tally)
             more = len(stuck) == BATCH
             after = stuck[-1].task.id if stuck else after
         self._suspects = suspects
@@ -92,11 +96,13 @@ class Cleaner:
     def _expire(self) -> int:
         count = 0
         while True:
-            ids = self._recovery.expire(BATCH)
-            for task_id in ids:
-                logger.warning("[Cleaner] Marked task %d as failed: it expired", task_id)
-            count += len(ids)
-            if len(ids) < BATCH:
+            rows = self._recovery.expire(BATCH)
+            for expired in rows:
+                self._tally.ended(expired.type, Ended.EXPIRED)
+                with log.about(expired):
+                    logger.warning("[Cleaner] Marked task %d as failed: it expired", expired.id)
+            count += len(rows)
+            if len(rows) < BATCH:
                 return count
 
     def _delete(self, retention: float) -> int:
@@ -138,7 +144,8 @@ def _settled(session: Session, ends: list[Settlement]) -> list[Settlement]:
     written: list[Settlement] = []
     for part, result in in_halves(ends, write):
         if isinstance(result, Refused):
-            logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", part[0].claim.id, result)
+            with log.about(part[0].task):
+                logger.error("[Cleaner] PostgreSQL refuses any end of task %d: %s", part[0].claim.id, result)
         else:
             written += part
     return written
@@ -149,9 +156,11 @@ def _reason(found: Stuck) -> str:
     return f"lost: {holder} gave no heartbeat for {found.silence:.0f} s, may have run"
 
 
-def tell(settlement: Settlement) -> None:
-    """Log what became of a lost task."""
-    if settlement.status is Status.PENDING:
-        logger.warning("[Cleaner] Restored stuck task %d (%s)", settlement.claim.id, settlement.error)
-    else:
-        logger.warning("[Cleaner] Marked task %d as failed (%s)", settlement.claim.id, settlement.error)
+def tell(settlement: Settlement, tally: Tally) -> None:
+    """Log and count what became of a lost task."""
+    tally.ended(settlement.task.type, Ended.LOST)
+    with log.about(settlement.task):
+        if settlement.status is Status.PENDING:
+            logger.warning("[Cleaner] Restored stuck task %d (%s)", settlement.claim.id, settlement.error)
+        else:
+            logger.warning("[Cleaner] Marked task %d as failed (%s)", settlement.claim.id, settlement.error)

@@ -112,6 +112,12 @@ class Destinations:
         """Tasks that wait in memory for a running one to end."""
         return self._waiting
 
+    @property
+    def broken(self) -> int:
+        """Destinations that cannot be reached."""
+        with self._lock:
+            return sum(place.broken for place in self._known.values())
+
     def enter(self, task: Task, name: str, now: float) -> Verdict | Postpone:
         """Ask for the thread that has begun with this task; after START comes `leave`."""
         with self._lock:

@@ -4,9 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from at_worker import jsontext
+from at_worker import jsontext, log
 from at_worker.engine.destinations import Destinations, Postpone, Verdict
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Running
@@ -28,12 +28,14 @@ from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload, MissingSettin
 from at_worker.task import Task
 from at_worker.text import clip, one_line
 
+if TYPE_CHECKING:  # its library is an extra
+    from at_worker.engine.tracing import Tracing
+
 logger = logging.getLogger(__name__)
 
 # A claim that starts so late was held up: by busy threads, or a process that was stopped.
 # Somebody else may own the task by now, or could start it sooner.
 STALE = 1.0
-LONGEST_CONTEXT = 500  # characters of the producer's notes in a log line
 
 
 class Execution:
@@ -47,7 +49,7 @@ class Execution:
         destinations: Destinations,
         *,
         default_delays: Sequence[float],
-        worker_id: str,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._executors = executors
         self._destination: dict[str, Callable[[Any], str | None] | None] = {
@@ -57,7 +59,7 @@ class Execution:
         self._leases = leases
         self._settler = settler
         self._default_delays = default_delays
-        self._worker_id = worker_id
+        self._tracing = tracing
         self.stopping = threading.Event()
 
     def carry_out(self, running: Running) -> bool:
@@ -65,9 +67,9 @@ class Execution:
         task = running.task
         try:
             if self.stopping.is_set() or running.started - task.due > STALE:
-                self._settle(task, hand_back(task))
+                self._settle(hand_back(task))
             elif task.expires is not None and running.started >= task.expires:
-                self._settle(task, expire(task))
+                self._settle(expire(task))
             else:
                 match self._outcome(running):
                     case Postpone() as verdict:
@@ -85,11 +87,11 @@ class Execution:
 
     def give_back(self, task: Task) -> None:
         """End a claim that was never started."""
-        self._settle(task, hand_back(task))
+        self._settle(hand_back(task))
 
     def postpone(self, task: Task, verdict: Postpone) -> None:
         """Let a task come back later: its destination takes none just now."""
-        self._settle(task, postpone(task, verdict.seconds, verdict.why, now=time.monotonic()))
+        self._settle(postpone(task, verdict.seconds, verdict.why, now=time.monotonic()))
 
     def end(self, running: Running, outcome: Outcome) -> bool:
         """Settle an attempt; False where it had been settled already or its claim was lost."""
@@ -98,13 +100,15 @@ class Execution:
         settlement = resolve(
             task, outcome, now=now, run=Run(running.started, now), default_delays=self._default_delays
         )
-        settled = self._settle(task, settlement)
+        settled = self._settle(settlement)
+        if settled and self._tracing is not None:
+            self._tracing.end(running, settlement)
         if settled and settlement.error is not None:
             self._tell(task, settlement)
         return settled
 
-    def _settle(self, task: Task, settlement: Settlement) -> bool:
-        first = self._leases.end(task)
+    def _settle(self, settlement: Settlement) -> bool:
+        first = self._leases.end(settlement.task)
         if first:
             self._settler.put(settlement)
         return first
@@ -123,7 +127,9 @@ class Execution:
         except MissingSetting as error:
             return Retry(str(error))
         except BaseException as error:  # sys.exit() in a plug-in must not cost the task or the thread
-            logger.exception("[Executor] Surprise in task %d", task.id, extra=self._fields(task))
+            logger.exception("[Executor] Surprise in task %d", task.id)
+            if self._tracing is not None:
+                self._tracing.surprise(running, error)
             return Retry(one_line(error))
         if isinstance(outcome, Postpone | Verdict) or (isinstance(outcome, Outcome) and _is_usable(outcome)):
             return outcome
@@ -159,7 +165,7 @@ class Execution:
     def _attempt(self, running: Running) -> Attempt:
         task = running.task
         context = parse_or_none(task.context) if task.context != "{}" else {}
-        return Attempt(
+        attempt = Attempt(
             task_id=task.id,
             task_uid=task.uid,
             number=task.attempt,
@@ -169,6 +175,7 @@ class Execution:
             deadline=running.deadline,
             stopping=self.stopping,
         )
+        return attempt if self._tracing is None else self._tracing.traced(attempt, running)
 
     def _tell(self, task: Task, settlement: Settlement) -> None:
         fate = (
@@ -176,26 +183,17 @@ class Execution:
             if settlement.status is Status.PENDING and settlement.delay is not None
             else "for good"
         )
-        logger.warning(
-            "[Executor] Task %d failed: %s (%s, attempt %d of %d, %s%s)",
-            task.id,
-            settlement.error,
-            task.type,
-            task.attempt,
-            task.max_attempts,
-            fate,
-            "" if task.context == "{}" else f", context {clip(task.context, LONGEST_CONTEXT)}",
-            extra=self._fields(task),
-        )
-
-    def _fields(self, task: Task) -> dict[str, object]:
-        return {
-            "worker": self._worker_id,
-            "task_id": task.id,
-            "task_type": task.type,
-            "attempt": task.attempt,
-            "context": clip(task.context, LONGEST_CONTEXT),
-        }
+        with log.about(task):  # the watchdog tells it too
+            logger.warning(
+                "[Executor] Task %d failed: %s (%s, attempt %d of %d, %s%s)",
+                task.id,
+                settlement.error,
+                task.type,
+                task.attempt,
+                task.max_attempts,
+                fate,
+                "" if task.context == "{}" else f", context {clip(task.context, log.LONGEST_CONTEXT)}",
+            )
 
 
 def _is_usable(outcome: Outcome) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 
+from at_worker import log
 from at_worker.engine.leases import Leases
 from at_worker.store.errors import Refused
 from at_worker.store.quarantine import in_halves
@@ -41,13 +42,16 @@ class Heartbeat:
 
     def _lose(self, lost: Iterable[Claim]) -> None:
         for claim in lost:
-            if self._leases.lose(claim):
-                logger.warning("[Heartbeat] Task %d was changed or given away while it runs", claim.id)
+            if task := self._leases.lose(claim):
+                with log.about(task):
+                    logger.warning("[Heartbeat] Task %d was changed or given away while it runs", claim.id)
 
     def _tell(self, claim: Claim, refusal: Refused) -> None:
-        if claim not in self._refused:
-            logger.error(
-                "[Heartbeat] PostgreSQL refuses the heartbeat of task %d, which may run twice: %s",
-                claim.id,
-                refusal,
-            )
+        # Of one that has ended meanwhile, the settler tells what becomes of its end.
+        if claim not in self._refused and (task := self._leases.unended(claim)):
+            with log.about(task):
+                logger.error(
+                    "[Heartbeat] PostgreSQL refuses the heartbeat of task %d, which may run twice: %s",
+                    claim.id,
+                    refusal,
+                )

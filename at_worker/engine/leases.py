@@ -47,22 +47,29 @@ class Leases:
             lease.ended = True
             return not lease.lost
 
-    def lose(self, claim: Claim) -> bool:
-        """The row is no longer ours: stop beating for it. True where its task still runs."""
+    def lose(self, claim: Claim) -> Task | None:
+        """The row is no longer ours: stop beating for it. Returns the task where it still runs."""
         with self._lock:
             lease = self._leases.get(claim)
             if lease is None or lease.lost:
-                return False
+                return None
+            lease.lost = True
             if lease.ended:
                 del self._leases[claim]
-            lease.lost = True
-            return not lease.ended
+                return None
+            return lease.task
 
     def release(self, claims: Iterable[Claim]) -> None:
         """The end of these claims is written."""
         with self._lock:
             for claim in claims:
                 self._leases.pop(claim, None)
+
+    def unended(self, claim: Claim) -> Task | None:
+        """The task of a claim in hand that has not ended."""
+        with self._lock:
+            lease = self._leases.get(claim)
+            return None if lease is None or lease.ended else lease.task
 
     @property
     def count(self) -> int:

@@ -12,12 +12,13 @@ REMIND = 30.0
 
 
 class Outage:
-    """Hears how every use of the database went; `up` is None before the first."""
+    """Hears how every use of the database went; `up` is None before the first, `count` that of outages."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._told = 0.0
         self.up: bool | None = None
+        self.count = 0
 
     def observe(self, error: Away | None) -> None:
         """Log the beginning and the end of an outage, and a reminder every half minute between them."""
@@ -30,6 +31,7 @@ class Outage:
                     logger.info("Successfully connected to database")
                 self.up = True
             elif self.up is not False or now - self._told >= REMIND:
+                self.count += self.up is not False
                 self.up = False
                 self._told = now
                 logger.error("Failed to connect to database: %s", error)

@@ -1,15 +1,16 @@
 """The parent process, as its worker sees it: a socket that asks, and whose end is the end of the parent."""
 
-import json
 import os
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from at_worker.config import ConfigError
+from at_worker.engine.report import Report
 from at_worker.engine.stop import EXIT_OK, Stop
 
 # Every message is one packet.
@@ -23,8 +24,9 @@ EXIT_ORPHANED = 1
 class Parent:
     """Answers the parent; ends the worker when the parent says so, or is gone, even by SIGKILL.
 
-    A question is a number, which the answer repeats: the parent may have given up waiting meanwhile. Settings
-    that cannot be used are told unasked, so that people read of them once, however many processes there are.
+    A question is a number, which the answer repeats: the parent may have given up waiting meanwhile. Unasked
+    the worker tells what it counts at the beginning and at the end, so that nothing of it is missing in the
+    sum, and settings that it cannot use, so that people read of them once, however many processes there are.
     A worker that has not ended `patience` seconds after its parent (a plug-in may hang) ends at once.
     """
 
@@ -34,7 +36,12 @@ class Parent:
         self._patience = patience
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="parent", daemon=True)
-        self.unready: Callable[[], str | None] = lambda: "it is starting"
+        self._report: Callable[[], Report] = Report
+
+    def begin(self, report: Callable[[], Report]) -> None:
+        """Answer so from now on."""
+        self._report = report
+        self._tell(UNASKED, report())
 
     def __enter__(self) -> Self:
         # What was said while this process was starting counts before it begins.
@@ -48,8 +55,8 @@ class Parent:
     ) -> None:
         self._closing.set()
         with suppress(OSError):  # the parent is gone
-            if isinstance(error, ConfigError):
-                self._line.send(json.dumps([UNASKED, error.problems]).encode())
+            problems = error.problems if isinstance(error, ConfigError) else []
+            self._tell(UNASKED, replace(self._report(), problems=problems))
             self._line.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._line.close()
@@ -67,4 +74,10 @@ class Parent:
         if message == STOP:
             self._stop.end()
         elif message:
-            self._line.send(json.dumps([int(message), self.unready()]).encode())
+            self._tell(int(message), self._report())
+
+    def _tell(self, number: int, report: Report) -> None:
+        # A parent that reads nothing must not keep this thread from hearing that it is to stop; of one that
+        # is gone it hears next.
+        with suppress(OSError):
+            self._line.send(report.packed(number), socket.MSG_DONTWAIT)

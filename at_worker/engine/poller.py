@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from at_worker import log
 from at_worker.engine.countdown import Countdown
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Runner
@@ -41,7 +42,8 @@ class Announcement(NamedTuple):
 class Poller:
     """One turn is one claim: of what is due, and into what room is left of what will be due in a moment.
 
-    Sleeps until the next row comes near, a thread is free, or the interval is over.
+    Sleeps until the next row comes near, a thread is free, or the interval is over. `claimed` hears what a
+    claim brought and how many seconds it took.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Poller:
         self._found = 0
         self._announced = 0.0
         self.wake: Callable[[], None] = lambda: None
+        self.claimed: Callable[[Batch, float], None] = lambda _batch, _seconds: None
         self.claiming_since: float | None = None
         self.failure: str | None = None
 
@@ -138,14 +141,17 @@ class Poller:
         if len(tasks) < len(batch.tasks):
             # The database crashed. One of them may have counted as lost in this very moment.
             self._doubt()
-        soon = [task for task in tasks if task.due > task.claimed]
+        soon = [task for task in tasks if task.due == task.instant]
         for task in tasks:
-            if task.due <= task.claimed:
+            if task.due > task.instant:
                 self._runner.start(task)
         if soon:
             self._countdown.hold(soon)
-        for task_id in batch.expired:
-            logger.warning("[Worker %s] Task %d expired before it could start", self._worker_id, task_id)
+        for expired in batch.expired:
+            with log.about(expired):
+                logger.warning(
+                    "[Worker %s] Task %d expired before it could start", self._worker_id, expired.id
+                )
         self._found += len(batch.tasks)
         self._hungry = batch.size == room
         if self._hungry:
@@ -159,7 +165,10 @@ class Poller:
     def _claim(self, room: int, ahead: int) -> Batch:
         with self._asking():
             self._turns += 1
-            return self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
+            asked = time.monotonic()
+            batch = self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
+            self.claimed(batch, time.monotonic() - asked)
+            return batch
 
     def _hand_back_unheld(self) -> None:
         with self._asking():

@@ -1,22 +1,39 @@
-"""`/healthz` and `/readyz` for orchestrators."""
+"""`/healthz` and `/readyz` for orchestrators, and what else one may read on their port."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
 from at_worker.config import ConfigError
 
+PLAIN = "text/plain; charset=utf-8"
+
 Probe = Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a path shows."""
+
+    content_type: str
+    content: bytes
 
 
 class Probes:
     """A small HTTP server; each probe returns None when all is well, else the reason for a 503."""
 
-    def __init__(self, host: str, port: int, probes: dict[str, Probe]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        probes: Mapping[str, Probe],
+        pages: Mapping[str, Callable[[], Page]] | None = None,
+    ) -> None:
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(probes))
+            self._server = ThreadingHTTPServer((host, port), _handler(probes, pages or {}))
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError([f"METRICS_PORT: nothing can listen on {host}:{port} ({why})"]) from None
@@ -41,29 +58,35 @@ class Probes:
         self._thread.join()
 
 
-def _handler(probes: dict[str, Probe]) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    probes: Mapping[str, Probe], pages: Mapping[str, Callable[[], Page]]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
 
         def do_GET(self) -> None:
-            probe = probes.get(self.path.partition("?")[0])
-            if probe is None:
-                self._answer(404, "try " + ", ".join(probes))
-            elif reason := probe():
-                self._answer(503, reason)
+            path = self.path.partition("?")[0]
+            if path in pages:
+                self._answer(200, pages[path]())
+            elif path not in probes:
+                self._say(404, "try " + ", ".join([*probes, *pages]))
+            elif reason := probes[path]():
+                self._say(503, reason)
             else:
-                self._answer(200, "ok")
+                self._say(200, "ok")
 
         do_HEAD = do_GET  # noqa: N815 - the name is the standard library's
 
-        def _answer(self, status: int, text: str) -> None:
-            body = f"{text}\n".encode()
+        def _say(self, status: int, text: str) -> None:
+            self._answer(status, Page(PLAIN, f"{text}\n".encode()))
+
+        def _answer(self, status: int, page: Page) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "text/plain; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Type", page.content_type)
+            self.send_header("Content-Length", str(len(page.content)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(body)
+                self.wfile.write(page.content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
             """Probes come every few seconds; they are not news."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from at_worker.engine.cleaner import BATCH, give_back, tell
+from at_worker.engine.tally import Tally
 from at_worker.store.errors import Unavailable
 from at_worker.store.recovery import Recovery
 
@@ -31,8 +32,9 @@ class Dead:
 class Reclaimer:
     """Looks for the claims of the dead and settles them as lost attempts."""
 
-    def __init__(self, recovery: Recovery, default_delays: Sequence[float]) -> None:
+    def __init__(self, recovery: Recovery, tally: Tally, default_delays: Sequence[float]) -> None:
         self._recovery = recovery
+        self._tally = tally
         self._default_delays = default_delays
         self._news = threading.Condition()
         self._dead: dict[str, Dead] = {}
@@ -75,7 +77,7 @@ class Reclaimer:
         with self._recovery.held_by(dead.holder, BATCH) as (session, lost):
             ends = give_back(session, lost, lambda _: dead.reason, self._default_delays)
         for settlement in ends:
-            tell(settlement)
+            tell(settlement, self._tally)
         return len(ends)
 
     def _count(self, dead: Dead) -> None:

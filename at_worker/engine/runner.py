@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from at_worker import log
 from at_worker.engine.stop import thread
 from at_worker.task import Task
 
@@ -134,6 +135,7 @@ class Runner:
 
     def _serve(self) -> None:
         while (task := self._inbox.get()) is not None:
+            log.here.subject = task
             started = time.monotonic()
             running = Running(task, started, started + self._timeout)
             with self._lock:

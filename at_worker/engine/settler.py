@@ -5,8 +5,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from at_worker import log
 from at_worker.engine.leases import Leases
+from at_worker.engine.tally import Ended, Tally
 from at_worker.outcome import Settlement, Status
 from at_worker.store.errors import Refused
 from at_worker.store.quarantine import in_halves
@@ -27,9 +30,10 @@ class Settler:
     `rescheduled` hears in how many seconds the first of the tasks that were given back will be due.
     """
 
-    def __init__(self, queue: Queue, leases: Leases) -> None:
+    def __init__(self, queue: Queue, leases: Leases, tally: Tally) -> None:
         self._queue = queue
         self._leases = leases
+        self._tally = tally
         # Appending to a deque and taking from it are atomic.
         self._waiting: deque[Settlement] = deque()
         self._lock = threading.Lock()
@@ -56,16 +60,14 @@ class Settler:
             # Whatever it was: what ended is not forgotten.
             self._waiting.extendleft(reversed(batch))
             raise
-        locked = [settlement for settlement in batch if settlement.claim in leftover.locked]
-        self._leases.release(s.claim for s in batch if s.claim not in leftover.locked)
+        locked = [end for end in batch if end.task.claim in leftover.locked]
+        self._leases.release(end.task.claim for end in batch if end.task.claim not in leftover.locked)
         with self._progress:
             self._unwritten -= len(batch) - len(locked)
             self._progress.notify_all()
-        for claim in leftover.lost:
-            logger.warning(
-                "[Executor] Task %d was changed, given away or written already: its result is thrown away",
-                claim.id,
-            )
+        for settlement in batch if leftover.lost else ():
+            if settlement.claim in leftover.lost:
+                self._tell_lost(settlement)
         self._waiting.extend(locked)
         if delays := [settlement.delay or 0.0 for settlement in batch if settlement.status is Status.PENDING]:
             self.rescheduled(min(delays))
@@ -84,7 +86,7 @@ class Settler:
 
     def _write(self, batch: Sequence[Settlement]) -> Leftover:
         parts = [
-            self._fail(part[0], result) if isinstance(result, Refused) else result
+            self._fail(part[0], result) if isinstance(result, Refused) else self._written(part, result)
             for part, result in in_halves(batch, self._queue.settle)
         ]
         return Leftover(
@@ -92,21 +94,36 @@ class Settler:
             frozenset().union(*(part.lost for part in parts)),
         )
 
+    def _written(self, part: Sequence[Settlement], leftover: Leftover) -> Leftover:
+        left = leftover.locked | leftover.lost
+        self._tally.settled([end for end in part if end.claim not in left] if left else part)
+        return leftover
+
     def _fail(self, settlement: Settlement, refusal: Refused) -> Leftover:
+        with log.about(settlement.task):
+            return self._failed(settlement, refusal)
+
+    def _failed(self, settlement: Settlement, refusal: Refused) -> Leftover:
         logger.error("PostgreSQL refuses the result of task %d: %s", settlement.claim.id, refusal)
         reason = f"the result could not be stored: {refusal}"
+        failure = replace(
+            settlement,
+            status=Status.FAILED,
+            attempted=True,
+            delay=None,
+            error=reason.encode("ascii", "replace").decode(),
+            result=None,
+        )
         try:
-            return self._queue.settle(
-                [
-                    Settlement(
-                        settlement.claim,
-                        Status.FAILED,
-                        error=reason.encode("ascii", "replace").decode(),
-                        started=settlement.started,
-                        ended=settlement.ended,
-                    )
-                ]
-            )
+            return self._written([failure], self._queue.settle([failure]))
         except Refused:
             logger.exception("PostgreSQL refuses any end of task %d", settlement.claim.id)
             return Leftover(frozenset(), frozenset())
+
+    def _tell_lost(self, settlement: Settlement) -> None:
+        self._tally.ended(settlement.task.type, Ended.DISCARDED)
+        with log.about(settlement.task):
+            logger.warning(
+                "[Executor] Task %d was changed, given away or written already: its result is thrown away",
+                settlement.claim.id,
+            )

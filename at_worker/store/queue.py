@@ -15,20 +15,20 @@ from at_worker.store.clock import Clock
 from at_worker.store.database import Sessions
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
-from at_worker.store.rows import task
+from at_worker.store.rows import Expired, expired, task
 from at_worker.store.settling import OURS, Leftover, leftover, settle
 from at_worker.task import Claim, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one claim brought: tasks in their order, ids of rows it met too late, and what comes next.
+    """What one claim brought: tasks in their order, rows that it met too late, and what comes next.
 
     `next_due` is the seconds until the earliest row beyond the look-ahead, or None.
     """
 
     tasks: tuple[Task, ...]
-    expired: tuple[int, ...]
+    expired: tuple[Expired, ...]
     next_due: float | None
 
     @property
@@ -124,7 +124,7 @@ class Queue:
         )
         return Batch(
             tuple(task(row[3:], self._clock, replied) for row in claimed if row[0] == Status.PROCESSING),
-            tuple(row[3] for row in claimed if row[0] != Status.PROCESSING),
+            tuple(expired(row[3:]) for row in claimed if row[0] != Status.PROCESSING),
             None if coming is None else self._clock.monotonic(coming) - replied,
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from at_worker.store.clock import Clock
 from at_worker.store.database import Database, Row, Session
 from at_worker.store.quarantine import Choosing, Quarantine
-from at_worker.store.rows import EXPIRED, TASK, TASK_WIDTH, task
+from at_worker.store.rows import EXPIRED, TASK, TASK_WIDTH, Expired, task
 from at_worker.task import Task
 
 
@@ -62,7 +62,7 @@ EXPIRE = Choosing.of(
     """
     UPDATE {tasks} t SET status = 'failed', updated_at = now(), error_message = {expired}
      WHERE t.id = ANY ({ids})
-    RETURNING t.id
+    RETURNING t.id, t.task_type, t.attempts + 1
     """.replace("{expired}", EXPIRED),
 )
 
@@ -135,9 +135,9 @@ class Recovery:
             seconds: float | None = session.rows(NEXT_STUCK, self._scope)[0][0]
         return seconds
 
-    def expire(self, limit: int) -> list[int]:
-        """Fail pending rows whose `expires_at` passed; return their ids."""
-        return [row[0] for row in self._expiries.rows(EXPIRE, {**self._scope, "limit": limit})]
+    def expire(self, limit: int) -> list[Expired]:
+        """Fail pending rows whose `expires_at` passed, and return them."""
+        return [Expired(*row) for row in self._expiries.rows(EXPIRE, {**self._scope, "limit": limit})]
 
     def delete_old(
         self, retention: float, after: int, limit: int, statuses: Sequence[str] = DONE

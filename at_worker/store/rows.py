@@ -1,6 +1,7 @@
 """What the statements about tasks have in common: the columns of a Task and the text of an expiry."""
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from at_worker.store.clock import Clock
 from at_worker.store.database import Row
@@ -22,12 +23,22 @@ TASK = """
             ARRAY(SELECT least(greatest(extract(epoch FROM d.delay), 0), 3.15e9)::float8
                     FROM unnest(t.retry_delays) WITH ORDINALITY AS d (delay, nth) ORDER BY d.nth) END"""
 TASK_WIDTH = 13
+_ATTEMPTS = 10
+
+
+class Expired(NamedTuple):
+    """A row that ended because its `expires_at` passed; `attempt` is the one that it did not get."""
+
+    id: int
+    type: str
+    attempt: int
 
 
 def task(row: Row, clock: Clock, claimed: float) -> Task:
     """Build a Task from the columns of TASK; `claimed` is the monotonic instant of the reply."""
     (task_id, seq, uid, kind, payload, context, result, scheduled, due, expires, *rest) = row
     attempts, max_attempts, retry_delays = rest
+    instant = clock.monotonic(due)
     return Task(
         claim=Claim(task_id, seq),
         uid=uid,
@@ -40,6 +51,12 @@ def task(row: Row, clock: Clock, claimed: float) -> Task:
         max_attempts=max_attempts,
         retry_delays=tuple(retry_delays or ()),
         expires=None if expires is None else clock.monotonic(expires),
-        claimed=claimed,
-        due=max(clock.monotonic(due), claimed),
+        instant=instant,
+        due=max(instant, claimed),
     )
+
+
+def expired(row: Row) -> Expired:
+    """What is told of a row that expired, from the columns of TASK."""
+    (task_id, _, _, kind, *_), attempts = row, row[_ATTEMPTS]
+    return Expired(task_id, kind, attempts + 1)

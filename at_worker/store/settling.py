@@ -92,8 +92,8 @@ def settle(session: Session, settlements: Sequence[Settlement], holder: str | No
 def _ended(settlement: Settlement, now: float) -> dict[str, Json]:
     """A settlement as SETTLE reads it; what is not there is NULL."""
     row: dict[str, Json] = {
-        "id": settlement.claim.id,
-        "claim_seq": settlement.claim.seq,
+        "id": settlement.task.claim.id,
+        "claim_seq": settlement.task.claim.seq,
         "status": settlement.status,
         "attempted": int(settlement.attempted),
     }

@@ -6,7 +6,7 @@ the end of its process: the kernel tells, nothing polls.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 from at_worker.config import ConfigError, Settings
 from at_worker.engine.loop import Loop, running
@@ -14,10 +14,13 @@ from at_worker.engine.outage import Outage
 from at_worker.engine.probes import Probes
 from at_worker.engine.reclaimer import Reclaimer
 from at_worker.engine.stop import EXIT_OK, Stop
+from at_worker.engine.tally import Tally
 from at_worker.store.admin import init_db, is_current
 from at_worker.store.database import Database
 from at_worker.store.errors import Away, Refused, Unavailable, Unusable
 from at_worker.store.recovery import Recovery
+from at_worker.supervisor.depth import Depth
+from at_worker.supervisor.process import WorkerProcess
 from at_worker.supervisor.slot import Slot
 
 __all__ = ["run"]
@@ -40,16 +43,21 @@ def run(
     `init` applies the schema first, where it is not there yet. `environment` wins over that of this process.
     """
     recovery = Recovery(Database(settings), settings.stuck_timeout, settings.task_types)
-    reclaimer = Reclaimer(recovery, settings.retry_delays)
+    tally = Tally()
+    reclaimer = Reclaimer(recovery, tally, settings.retry_delays)
+
+    def died(process: WorkerProcess, how: str) -> None:
+        tally.know(process.last.types)
+        reclaimer.put(process.holder, how)
+
     slots: list[Slot] = []
     stop = Stop(lambda: _kill(slots))
     slots += [
-        Slot(label, environment or {}, reclaimer.put, stop.end)
-        for label in _labels(settings.worker_id, processes)
+        Slot(label, environment or {}, died, stop.end) for label in _labels(settings.worker_id, processes)
     ]
     reclaiming = Loop("reclaimer", reclaimer.turn, stop.unusable)
     reclaimer.wake = reclaiming.wake
-    with stop.installed(), running(reclaiming), _probes(settings, slots, stop):
+    with stop.installed(), running(reclaiming), _probes(settings, slots, tally, stop):
         if not init or _initialised(settings, stop):
             with _tended(slots):
                 stop.wait()
@@ -104,14 +112,25 @@ def _kill(slots: Sequence[Slot]) -> None:
         slot.kill()
 
 
-def _probes(settings: Settings, slots: Sequence[Slot], stop: Stop) -> AbstractContextManager[object]:
+@contextmanager
+def _probes(settings: Settings, slots: Sequence[Slot], tally: Tally, stop: Stop) -> Iterator[None]:
     if not settings.metrics_port:
-        return nullcontext()
-    return Probes(
+        yield
+        return
+    # The library of Prometheus comes with it, which is of no use without the port.
+    from at_worker.supervisor.exposition import Exposition  # noqa: PLC0415 - as above
+
+    depth = Depth(Database(settings))
+    asking = Loop("queue depth", depth.turn, stop.unusable)
+    depth.wake = asking.wake
+    probes = Probes(
         settings.metrics_host,
         settings.metrics_port,
         {"/healthz": lambda: _unhealthy(slots, stop), "/readyz": lambda: _unready(slots, stop)},
+        {"/metrics": Exposition(slots, tally, depth).page},
     )
+    with running(asking), probes:
+        yield
 
 
 def _unhealthy(slots: Sequence[Slot], stop: Stop) -> str | None:
@@ -124,5 +143,5 @@ def _unready(slots: Sequence[Slot], stop: Stop) -> str | None:
     """Ready means that every process is."""
     if stop.wait(0):
         return "stopping"
-    reasons = [f"{slot.label}: {reason}" for slot in slots if (reason := slot.unready())]
+    reasons = [f"{slot.label}: {reason}" for slot in slots if (reason := slot.report().unready)]
     return "; ".join(reasons) or None

@@ -1,6 +1,5 @@
 """A worker process, as its parent sees it."""
 
-import json
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from at_worker.engine.parent import LARGEST_MESSAGE, STOP, UNASKED
+from at_worker.engine.report import Report
 
 ANSWER_TIMEOUT = 1.0
 
@@ -31,7 +31,7 @@ class WorkerProcess:
         self.holder = f"{label}/{boot_id}"
         self._asking = threading.Lock()
         self._asked = UNASKED
-        self.problems: list[str] = []  # settings that it cannot use; known after its end
+        self.last = Report()  # what it told last
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             # A session of its own, so that Ctrl-C in a terminal reaches the parent alone. -P: a file in the
@@ -72,17 +72,17 @@ class WorkerProcess:
             self._line.close()
         return code
 
-    def unready(self) -> str | None:
-        """Ask why it is not ready; None where it is."""
+    def report(self) -> Report:
+        """Ask it how it is; where it does not answer, it is not ready."""
         with self._asking:
             try:
                 return self._answer()
             except TimeoutError:
-                return "it does not answer"
+                return Report("it does not answer")
             except OSError:
-                return "it is not running"
+                return Report("it is not running")
 
-    def _answer(self) -> str | None:
+    def _answer(self) -> Report:
         self._asked += 1
         self._line.settimeout(ANSWER_TIMEOUT)
         self._line.send(str(self._asked).encode())
@@ -90,17 +90,14 @@ class WorkerProcess:
         while time.monotonic() < until:
             message = self._line.recv(LARGEST_MESSAGE)
             if not message:
-                return "it is not running"
-            number, answer = self._read(message)
-            if number == self._asked:
-                return answer
+                raise ConnectionResetError
+            if self._read(message) == self._asked:
+                return self.last
         raise TimeoutError
 
-    def _read(self, message: bytes) -> tuple[int, str | None]:
-        number, answer = json.loads(message)
-        if number == UNASKED:
-            self.problems, answer = answer, None
-        return number, answer
+    def _read(self, message: bytes) -> int:
+        number, self.last = Report.unpacked(message)
+        return number
 
 
 def fate(code: int) -> str:

@@ -4,8 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from at_worker.engine.report import Report
 from at_worker.engine.stop import EXIT_DATABASE, EXIT_OK, EXIT_SETTINGS
+from at_worker.engine.tally import Numbers, plus
 from at_worker.supervisor.process import WorkerProcess, fate
 
 logger = logging.getLogger(__name__)
@@ -21,8 +24,8 @@ FINAL = (EXIT_DATABASE, EXIT_SETTINGS)
 class Slot:
     """Starts a worker process, waits for its end, and starts another.
 
-    `died` hears of the holder of claims that is no more and how it ended, `finish` of an exit code that ends
-    the whole run. `exit_code` is that of the process that ended because it was to, `problems` are settings
+    `died` hears of a process that is no more and how it ended, `finish` of an exit code that ends the whole
+    run. `exit_code` is that of the process that ended because it was to, `problems` are settings
     that it could not use.
     """
 
@@ -30,7 +33,7 @@ class Slot:
         self,
         label: str,
         environment: Mapping[str, str],
-        died: Callable[[str, str], None],
+        died: Callable[[WorkerProcess, str], None],
         finish: Callable[[int], None],
     ) -> None:
         self.label = label
@@ -42,6 +45,9 @@ class Slot:
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self._process: WorkerProcess | None = None
+        self._counting = threading.Lock()
+        self._counted: Numbers = {}  # by those that are no more
+        self.deaths = 0
         self._thread = threading.Thread(target=self._tend, name=f"slot {label}", daemon=True)
 
     def start(self) -> None:
@@ -69,10 +75,15 @@ class Slot:
         """The thread that looks after the process is gone."""
         return self._thread.ident is not None and not self._thread.is_alive()
 
-    def unready(self) -> str | None:
-        """Why the process is not ready; None where it is."""
+    def report(self) -> Report:
+        """What the process tells of itself; its counts are those of all processes that were here."""
         process = self._process
-        return "it is not running" if process is None else process.unready()
+        told = Report("it is not running") if process is None else process.report()
+        with self._counting:
+            # Of a process that died meanwhile, or does not answer, what it told last counts, and once.
+            running = self._process
+            counts = plus(self._counted, running.last.counts) if running else self._counted
+        return replace(told, counts=counts)
 
     def _tend(self) -> None:
         quick_deaths = 0
@@ -98,16 +109,19 @@ class Slot:
             return f"cannot be started: {error}"
         logger.debug("[Parent] Started worker process %s (pid %d)", self.label, process.pid)
         code = process.wait()
-        self._process = None
+        with self._counting:
+            self._counted = plus(self._counted, process.last.counts)
+            self._process = None
         if code in FINAL:
             self._stopping.set()
-            self.problems = process.problems
+            self.problems = process.last.problems
             self._finish(code)
         else:
             if self._stopping.is_set():
                 self.exit_code = code if code >= 0 else 128 - code
             if code != EXIT_OK or not self._stopping.is_set():
-                self._died(process.holder, fate(code))
+                self.deaths += 1
+                self._died(process, fate(code))
         return f"(pid {process.pid}) {fate(code)}"
 
 

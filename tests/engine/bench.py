@@ -16,6 +16,7 @@ from at_worker.engine.leases import Leases
 from at_worker.engine.poller import Poller
 from at_worker.engine.runner import Runner
 from at_worker.engine.settler import Settler
+from at_worker.engine.tally import Tally
 from at_worker.engine.watchdog import Watchdog
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Outcome
@@ -86,15 +87,16 @@ class Bench:
         self.database = Database(settings)
         self.queue = Queue(self.database, f"{settings.worker_id}/{boot}", settings.task_types)
         self.leases = Leases()
-        self.settler = Settler(self.queue, self.leases)
+        known = known or {"probe": self.probe, "other": self.probe}
+        self.tally = Tally(known)
+        self.settler = Settler(self.queue, self.leases, self.tally)
         self.destinations = Destinations(settings.concurrency, settings.destination_concurrency)
         self.execution = Execution(
-            known or {"probe": self.probe, "other": self.probe},
+            known,
             self.leases,
             self.settler,
             self.destinations,
             default_delays=settings.retry_delays,
-            worker_id=settings.worker_id,
         )
         self.runner = Runner(settings.concurrency, settings.task_timeout, self.execution.carry_out)
         self.destinations.start = self.runner.start
@@ -109,12 +111,14 @@ class Bench:
             interval=settings.polling_interval,
             worker_id=settings.worker_id,
         )
+        self.poller.claimed = self.tally.claimed
         self.heartbeat = Heartbeat(self.queue, self.leases, settings.heartbeat_interval)
         self.watchdog = Watchdog(
             self.runner, self.execution, self.destinations, settings.task_timeout, self.gave_up.append
         )
         self.cleaner = Cleaner(
             Recovery(self.database, settings.stuck_timeout, settings.task_types),
+            self.tally,
             interval=settings.cleaner_interval,
             stuck_timeout=settings.stuck_timeout,
             retention=settings.retention,

@@ -132,7 +132,7 @@ def test_a_settlement_of_an_old_claim_and_of_the_present_one_can_share_a_batch(t
         worker.queue.hand_back_unheld([])
         (second,) = worker.queue.claim(1, 0).tasks
         leftover = worker.queue.settle(
-            [Settlement(first.claim, Status.FAILED, error="old"), Settlement(second.claim, Status.COMPLETED)]
+            [Settlement(first, Status.FAILED, error="old"), Settlement(second, Status.COMPLETED)]
         )
     assert leftover.lost == {first.claim}
     assert not leftover.locked

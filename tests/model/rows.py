@@ -137,7 +137,7 @@ def aged(task: Task, hours: Hour) -> Task:
     seconds = hours * HOUR
     return replace(
         task,
-        claimed=task.claimed - seconds,
+        instant=task.instant - seconds,
         due=task.due - seconds,
         expires=None if task.expires is None else task.expires - seconds,
     )

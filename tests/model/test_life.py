@@ -170,7 +170,8 @@ class Life(RuleBasedStateMachine):
         by = self.workers[worker]
         hour = LOOK_AHEAD if ahead else 0
         batch = by.queue.claim(room, turn, ahead=ahead, look_ahead=hour * HOUR)
-        taken = [self.rows[task_id] for task_id in (*(task.id for task in batch.tasks), *batch.expired)]
+        ids = [*(task.id for task in batch.tasks), *(row.id for row in batch.expired)]
+        taken = [self.rows[task_id] for task_id in ids]
         horizon = self.now + hour
         candidates = [row for row in self._free(by.runs) if life.is_claimable(row, horizon, self.paused)]
         left = [row for row in candidates if row not in taken]
@@ -184,7 +185,7 @@ class Life(RuleBasedStateMachine):
             assert (task.claim, by.queue.holder) not in self.claims
             assert life.is_live(task.claim, by.queue.holder, self.rows[task.id])
             assert task.attempt == self.rows[task.id].attempts + 1
-        assert all(self.rows[task_id].status is Status.FAILED for task_id in batch.expired)
+        assert all(self.rows[row.id].status is Status.FAILED for row in batch.expired)
         self.claims |= {(task.claim, by.queue.holder) for task in batch.tasks}
         known = {task.claim: task.attempt for task in by.hands}
         # What the database forgot and gave out again is the same attempt, and the worker goes on with it.
@@ -270,7 +271,7 @@ class Life(RuleBasedStateMachine):
             for row in self._free(by.runs)
             if row.status is Status.PENDING and life.is_expired(row, self.now)
         ]
-        assert set(by.recovery.expire(BATCH)) == {row.id for row in late}
+        assert {row.id for row in by.recovery.expire(BATCH)} == {row.id for row in late}
         for row in late:
             self._write(life.expired(row, self.now))
 

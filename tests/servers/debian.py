@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("rabbitmq-server", "pgbouncer", "libfaketime")
+PACKAGES = ("rabbitmq-server", "pgbouncer", "libfaketime", "prometheus")
 MOST = 300  # seconds for one step of the fetch
 
 # Of all that apt-get lists for an empty system: the programs, their runtime, and what small images lack.

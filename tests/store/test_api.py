@@ -303,7 +303,7 @@ def test_a_claim_and_replace_never_both_have_the_row(table: Table) -> None:
             while len(ran) < len(tasks):
                 batch = queue.claim(5, 0).tasks
                 ran.update({task.claim.id: task.payload for task in batch})
-                queue.settle([Settlement(task.claim, Status.COMPLETED) for task in batch])
+                queue.settle([Settlement(task, Status.COMPLETED) for task in batch])
 
     def replace() -> None:
         with psycopg.connect(table.dsn, autocommit=True) as connection:

@@ -127,10 +127,10 @@ def test_the_statements_of_a_worker_never_fire_it(table: Table) -> None:
     with closing(Database(table.settings())) as database:
         database.open()
         queue = Queue(database, "w/boot", None)
-        claims = [task.claim for task in queue.claim(10, 0).tasks]
-        queue.beat(claims)
+        claimed = queue.claim(10, 0).tasks
+        queue.beat(task.claim for task in claimed)
         queue.settle(
-            [Settlement(claims[0], Status.COMPLETED), Settlement(claims[1], Status.PENDING, delay=60)]
+            [Settlement(claimed[0], Status.COMPLETED), Settlement(claimed[1], Status.PENDING, delay=60)]
         )
         queue.hand_back_unheld([])
         Recovery(database, 5, None).expire(10)

@@ -108,7 +108,7 @@ def test_a_claim_whose_reply_was_lost_can_be_given_back(far: Far, table: Table, 
 def test_a_result_whose_reply_was_lost_is_written_once(far: Far, table: Table) -> None:
     task = table.insert()
     (claimed,) = far.queue.claim(10, 1).tasks
-    end = Settlement(claimed.claim, Status.COMPLETED, attempted=True)
+    end = Settlement(claimed, Status.COMPLETED, attempted=True)
     far.proxy.lose_reply(b'"claim_seq"')
     with pytest.raises(Away):
         far.queue.settle([end])

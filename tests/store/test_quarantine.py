@@ -147,7 +147,7 @@ def test_expired_rows_fail_but_for_the_refused(
 ) -> None:
     guarded, task = _guarded(table, expires_at=OLD), table.insert(expires_at=OLD)
     table.sql(guard)
-    assert Recovery(database, 60.0, None).expire(10) == [task]
+    assert [row.id for row in Recovery(database, 60.0, None).expire(10)] == [task]
     assert table.row(guarded)["status"] == "pending"
 
 

@@ -161,7 +161,7 @@ def test_a_fencing_token_that_a_standby_gave_out_again_fences_all_the_same(
     successor = Queue(database, "w-2/boot", None)
     (new,) = successor.claim(1, 0).tasks
     assert new.claim == old.claim
-    late = Settlement(old.claim, Status.FAILED, error="of a ghost")
+    late = Settlement(old, Status.FAILED, error="of a ghost")
     assert queue.settle([late]).lost == {old.claim}
     assert queue.beat([old.claim]).lost == {old.claim}
     assert table.row(task)["status"] == "processing"

@@ -129,7 +129,7 @@ def test_a_worker_finds_postgresqls_own(hostile: str) -> None:
         first, second = queue.claim(2, 0).tasks
         queue.beat([first.claim, second.claim])
         instant = time.monotonic()
-        end = Settlement(first.claim, Status.COMPLETED, attempted=True, started=instant, ended=instant)
+        end = Settlement(first, Status.COMPLETED, attempted=True, started=instant, ended=instant)
         assert not queue.settle([end]).lost
         assert queue.hand_back_unheld([]) == [second.claim.id]
         assert recovery.expire(10) == []

@@ -67,7 +67,7 @@ def test_a_task_is_worked_off_as_always(setting: str, table: Table) -> None:
         queue.beat([task.claim])
         with Recovery(database, 300, None).stuck(0, 10) as (session, stuck):
             assert (stuck, session.rows("SELECT 1 WHERE true")) == ([], [(1,)])
-        end = Settlement(task.claim, Status.PENDING, attempted=True, delay=90.0, error=TEXT)
+        end = Settlement(task, Status.PENDING, attempted=True, delay=90.0, error=TEXT)
         assert not queue.settle([end]).lost
     row = table.row(task_id)
     assert row["error_message"] == TEXT

@@ -1,6 +1,8 @@
 """One worker process, from the rows to the log."""
 
 import json
+import re
+import signal
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.entry_points import offering
 from tests.processes import command, worker
 from tests.tables import Table
 from tests.worker.endpoint import Endpoint
@@ -88,14 +91,54 @@ def test_what_was_found_is_told_at_most_once_a_second_and_summed(table: Table, t
     assert all(later - earlier >= SECOND * 0.99 for earlier, later in pairwise(times))
 
 
-def test_a_log_in_json_names_the_task(table: Table, tmp_path: Path) -> None:
-    task = table.insert("email", {"to": "nobody"})
-    with worker(table.dsn, tmp_path, LOG_FORMAT="json") as process:
-        told = json.loads(process.wait_for_line(f"[Executor] Task {task} failed"))
+def test_every_line_in_json_names_the_worker_and_the_task_that_it_is_about(
+    table: Table, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    table.sql(
+        "ALTER TABLE scheduled_tasks ADD CONSTRAINT own_rule"
+        " CHECK (task_type <> 'rabbitmq' OR status <> 'failed' OR error_message LIKE 'the result%%')"
+    )
+    stuck = table.insert("email", {"to": "nobody"}, status="processing")
+    doomed = table.insert("email", {"to": "nobody"}, status="processing", max_attempts=1)
+    for task in (stuck, doomed):
+        table.age(task, 3600)
+    unknown = table.insert("teleport", max_attempts=1)
+    refused = table.insert("rabbitmq", {"queue": ""})
+    raises = table.insert("raises", max_attempts=1)
+    held = table.insert("http_callback", {"url": f"{endpoint.url}/hold"})
+    path = offering(tmp_path, raises="tests.worker.plugins:Raises")
+    with worker(table.dsn, tmp_path, LOG_FORMAT="json", PYTHONPATH=path) as process:
+        endpoint.wait_for(1)
+        table.sql("UPDATE scheduled_tasks SET status = 'cancelled' WHERE id = %(id)s", id=held)
+        endpoint.release()
+        late = table.insert("email", {"to": "nobody"}, expires_at="2001-01-01Z")
+        for text in (
+            f"[Cleaner] Restored stuck task {stuck} ",
+            f"[Cleaner] Marked task {doomed} as failed",
+            f"[Executor] Task {stuck} failed",
+            f"[Executor] Task {unknown} failed",
+            f"[Executor] Task {held} was changed",
+            f"[Executor] Surprise in task {raises}",
+            "a line of the plug-in's own",
+            f"PostgreSQL refuses the result of task {refused}",
+            f"Task {late} expired before it could start",
+        ):
+            process.wait_for_line(text)
+        process.signal_workers(signal.SIGKILL)
+        process.wait_for_line("[Parent] Worker process w-1 ")
         process.stop()
-    assert (told["level"], told["worker"], told["task_type"]) == ("WARNING", "w-1", "email")
-    assert (told["task_id"], told["attempt"]) == (task, 1)
-    assert all(json.loads(line) for line in process.lines)
+    lines = [json.loads(line) for line in process.lines]
+    assert {line["worker"] for line in lines} == {"w-1"}
+    types = {row["id"]: row["task_type"] for row in table.sql("SELECT id, task_type FROM scheduled_tasks")}
+    for line in lines:
+        if found := re.search(r"\b[Tt]ask (\d+)", line["message"]):
+            task = int(found[1])
+            assert (line["task_id"], line["task_type"]) == (task, types[task])
+            assert line["attempt"] >= 1
+    (own,) = (line for line in lines if line["message"] == "a line of the plug-in's own")
+    assert (own["task_id"], own["task_type"], own["attempt"]) == (raises, "raises", 1)
+    again = next(line for line in lines if f"[Executor] Task {stuck} failed" in line["message"])
+    assert (again["attempt"], again["context"]) == (2, "{}")
 
 
 def test_a_task_starts_at_its_instant_whatever_the_polling_interval(

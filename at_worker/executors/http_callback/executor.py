@@ -84,6 +84,8 @@ class HttpCallback:
 
     def _request(self, payload: Callback, attempt: Attempt) -> Request:
         headers = {**self._identity(attempt, payload), **payload.headers}
+        if attempt.trace and not any(name.lower() == "traceparent" for name in payload.headers):
+            headers = {**headers, **attempt.trace}
         return Request(payload.method, payload.url, headers, payload.content)
 
     def _identity(self, attempt: Attempt, payload: Callback) -> dict[str, str]:

@@ -173,6 +173,11 @@ def _all_text(value: table.Value) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+def _trace(payload: Publication, attempt: Attempt) -> Mapping[str, str]:
+    """What carries the trace on, unless the payload names one itself."""
+    return {} if "traceparent" in payload.headers else attempt.trace
+
+
 def _message(payload: Publication, attempt: Attempt) -> Message:
     # No content_encoding: everything sent is UTF-8, and consumers take the field for a compression.
     ours = {
@@ -182,7 +187,7 @@ def _message(payload: Publication, attempt: Attempt) -> Message:
     }
     properties: dict[str, Any] = {
         **payload.properties,
-        "headers": {**payload.headers, **ours},
+        "headers": {**payload.headers, **_trace(payload, attempt), **ours},
         "delivery_mode": 2,
         "message_id": attempt.task_uid,
         "timestamp": int(time.time()),
