@@ -32,7 +32,7 @@ from at_worker.engine.watchdog import Watchdog
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
 from at_worker.store.database import Database
-from at_worker.store.errors import Refused, Unavailable
+from at_worker.store.errors import Refused, Unavailable, Unusable
 from at_worker.store.presence import SHOWN_EVERY, Presence
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery
@@ -199,7 +199,7 @@ def _leaving(presence: Presence, database: Database) -> Iterator[None]:
     """At the end tell that the worker is no more; where the database is slow, its silence tells."""
 
     def leave() -> None:
-        with suppress(Unavailable, Refused), database.session() as session:
+        with suppress(Unavailable, Refused, Unusable), database.session() as session:
             presence.leave(session)
 
     try:
