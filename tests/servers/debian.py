@@ -39,6 +39,14 @@ def unpacked() -> Path:
     return root
 
 
+def unless_installed(program: str) -> Path:
+    """The same, for what is not there already. Raises Unavailable."""
+    try:
+        return unpacked()
+    except Unavailable as error:
+        raise Unavailable(f"no {program} for the tests: {error}; once it is installed it is used") from None
+
+
 def libraries(root: Path) -> str:
     """The LD_LIBRARY_PATH of the programs below a root."""
     return ":".join(str(path) for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")))

@@ -30,4 +30,4 @@ class Clock:
 
 def _library() -> str:
     installed = next(Path("/").glob(LIBRARY), None)
-    return os.fspath(installed or next(debian.unpacked().glob(LIBRARY)))
+    return os.fspath(installed or next(debian.unless_installed("libfaketime").glob(LIBRARY)))

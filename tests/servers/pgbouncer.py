@@ -85,7 +85,7 @@ class PgBouncer:
 def _program() -> tuple[str, dict[str, str]]:
     if installed := shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         return installed, dict(os.environ)
-    root = debian.unpacked()
+    root = debian.unless_installed("pgbouncer")
     return str(root / "usr/sbin/pgbouncer"), {**os.environ, "LD_LIBRARY_PATH": debian.libraries(root)}
 
 
