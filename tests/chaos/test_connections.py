@@ -22,7 +22,7 @@ from tests.tables import Table
 AWAY = "Failed to connect to database: "
 BACK = "Successfully connected to database"
 REMIND = 30.0
-KILLS = 20
+KILLS = 10
 BETWEEN = 10  # arrivals between two kills
 HANDFUL = 6
 # One to listen, one that all else shares.

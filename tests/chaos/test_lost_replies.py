@@ -13,7 +13,9 @@ TASKS = 300
 LOSSES = 12
 
 
-@pytest.mark.parametrize("reset", [True, False], ids=["reset", "silent"])
+@pytest.mark.parametrize(
+    "reset", [True, pytest.param(False, marks=pytest.mark.patient)], ids=["reset", "silent"]
+)
 def test_a_reply_to_a_commit_that_is_lost_costs_nothing(experiment: Experiment, reset: bool) -> None:
     """Neither a delivery nor an attempt, so no fault is told: what was claimed in vain is handed back."""
     losses = int((LOSSES if reset else 2) * experiment.size)
