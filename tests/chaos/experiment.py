@@ -177,9 +177,9 @@ class Experiment:
             for lost, again in pairwise(life.claims):
                 if lost.forced and lost.boot_id in deaths:
                     death = deaths[lost.boot_id]
-                    self.figure(
-                        f"until a task of one {death.what} was claimed again, s", again.since - death.since
-                    )
+                    told = f"until a task of one {death.what} was"
+                    self.figure(f"{told} given back, s", lost.until - death.since)
+                    self.figure(f"{told} claimed again, s", again.since - death.since)
 
     def _wait_until_ended(self, query: LiteralString, patience: float, **parameters: object) -> None:
         until, before = 0.0, math.inf
