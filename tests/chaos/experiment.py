@@ -41,6 +41,9 @@ KILL_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND application_name LIKE 'at-worker%'
 """
+STILL_LEFT = """
+SELECT *, now() FROM scheduled_tasks WHERE status IN ('pending', 'processing') ORDER BY id LIMIT 3
+"""
 LEFT = "SELECT count(*) FROM scheduled_tasks WHERE status IN ('pending', 'processing')"
 LEFT_OF = """
 SELECT count(*) FROM scheduled_tasks WHERE status IN ('pending', 'processing') AND id = ANY (%(tasks)s)
@@ -190,7 +193,7 @@ class Experiment:
                 break
             if left < before:
                 until, before = time.monotonic() + patience, left
-            assert time.monotonic() < until, f"{left} tasks do not end"
+            assert time.monotonic() < until, f"{left} tasks do not end: {self.table.sql(STILL_LEFT)}"
             # However large the table is, the workers get most of the database.
             time.sleep(max(0.05, 5 * (time.monotonic() - asked)))
 
