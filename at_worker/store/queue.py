@@ -123,7 +123,11 @@ class Queue:
             exhausted=began if len(claimed) < room else None,
         )
         return Batch(
-            tuple(task(row[3:], self._clock, replied) for row in claimed if row[0] == Status.PROCESSING),
+            tuple(
+                task(row[3:], self._clock, replied, look_ahead)
+                for row in claimed
+                if row[0] == Status.PROCESSING
+            ),
             tuple(expired(row[3:]) for row in claimed if row[0] != Status.PROCESSING),
             None if coming is None else self._clock.monotonic(coming) - replied,
         )

@@ -1,6 +1,7 @@
 """What the statements about tasks have in common: the columns of a Task and the text of an expiry."""
 
 from datetime import UTC, datetime
+from math import inf
 from typing import NamedTuple
 
 from at_worker.store.clock import Clock
@@ -34,11 +35,14 @@ class Expired(NamedTuple):
     attempt: int
 
 
-def task(row: Row, clock: Clock, claimed: float) -> Task:
-    """Build a Task from the columns of TASK; `claimed` is the monotonic instant of the reply."""
+def task(row: Row, clock: Clock, claimed: float, look_ahead: float = inf) -> Task:
+    """Build a Task from the columns of TASK; `claimed` is the monotonic instant of the reply.
+
+    No claim brings what is due later than its look-ahead: a clock that was set back while it ran says so.
+    """
     (task_id, seq, uid, kind, payload, context, result, scheduled, due, expires, *rest) = row
     attempts, max_attempts, retry_delays = rest
-    instant = clock.monotonic(due)
+    instant = min(clock.monotonic(due), claimed + look_ahead)
     return Task(
         claim=Claim(task_id, seq),
         uid=uid,
