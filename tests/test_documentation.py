@@ -151,6 +151,21 @@ def test_every_module_on_the_way_of_a_task_exists() -> None:
         assert (ROOT / "at_worker" / "".join(names)).exists()
 
 
+def test_every_module_of_the_engine_and_the_supervisor_is_on_the_way_of_a_task() -> None:
+    told = section("## The way of one task")
+    for package in ("engine", "supervisor"):
+        for path in (ROOT / "at_worker" / package).glob("*.py"):
+            assert f"{package}/{path.name} " in told or path.read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_the_index_of_the_readme_leads_to_every_part_and_to_no_section_twice() -> None:
+    index, _, _ = README.partition("\n---\n")
+    anchors = re.findall(r"\]\(#([^)]+)\)", index)
+    assert len(anchors) == len(set(anchors))
+    parts = re.findall(r"^##? (.*)$", README, re.MULTILINE)[1:]
+    assert {_anchor(part) for part in parts} - {"payloads"} <= set(anchors)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_leads_somewhere(document: str) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / document).read_text(encoding="utf-8")):
@@ -163,5 +178,11 @@ def test_every_link_leads_somewhere(document: str) -> None:
 
 
 def _anchors(path: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {
+        _anchor(heading)
+        for heading in re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-")
