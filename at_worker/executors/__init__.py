@@ -1,1 +1,1 @@
-"""What a task does: one module for each type."""
+"""What a task does: one package for each type."""
