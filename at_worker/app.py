@@ -214,16 +214,24 @@ def _leaving(presence: Presence, database: Database) -> Iterator[None]:
 def _listening(
     settings: Settings, database: Database, poller: Poller, presence: Presence, stop: Stop
 ) -> Iterator[None]:
-    if settings.listen_dsn == LISTEN_OFF:
-        with running(Loop("presence", lambda: _show(presence, database), stop.unusable)):
+    if settings.listen_dsn is None:
+        # What the worker has to say anyway, that it is there, is the probe too.
+        with _heard(Listener(database, poller.heard, presence.show), stop):
             yield
         return
-    if settings.listen_dsn is not None:
-        database = Database(replace(settings, database_url=settings.listen_dsn))
-    with (
-        Listener(database, poller.heard, presence) as listener,
-        running(Loop("listener", listener.turn, stop.unusable, listener.interrupt)),
-    ):
+    # The login of LISTEN_DSN may have no other right than to listen.
+    with running(Loop("presence", lambda: _show(presence, database), stop.unusable)):
+        if settings.listen_dsn == LISTEN_OFF:
+            yield
+            return
+        direct = Database(replace(settings, database_url=settings.listen_dsn))
+        with _heard(Listener(direct, poller.heard), stop):
+            yield
+
+
+@contextmanager
+def _heard(listener: Listener, stop: Stop) -> Iterator[None]:
+    with listener, running(Loop("listener", listener.turn, stop.unusable, listener.interrupt)):
         yield
 
 

@@ -397,9 +397,11 @@ BEGIN
         FOR login IN
             SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS name,
                    bool_or(acl.privilege_type = 'UPDATE') AS changes
-              FROM pg_catalog.pg_class c CROSS JOIN pg_catalog.aclexplode(c.relacl) acl
-             WHERE c.oid = 'scheduled_tasks'::regclass AND acl.grantee <> c.relowner
-               AND acl.privilege_type IN ('SELECT', 'UPDATE')
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class beside USING (relnamespace)
+             -- Its owner has his rights without a grant, and is perhaps not who applies this file.
+             CROSS JOIN pg_catalog.aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) acl
+             WHERE c.oid = 'scheduled_tasks'::regclass AND beside.relname = new_table
+               AND acl.grantee <> beside.relowner AND acl.privilege_type IN ('SELECT', 'UPDATE')
              GROUP BY acl.grantee
         LOOP
             EXECUTE format('GRANT %s ON %I TO %s', CASE WHEN login.changes THEN 'SELECT, INSERT, UPDATE, DELETE'
@@ -658,23 +660,6 @@ REVOKE ALL ON FUNCTION scheduled_tasks_holder(text) FROM PUBLIC;
 -- On a table of his own anybody could have it delete the attempts of any task.
 REVOKE ALL ON FUNCTION scheduled_tasks_forget() FROM PUBLIC;
 
-DO $triggers_beside$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
-                    WHERE tgrelid = 'scheduled_tasks'::regclass AND tgname = 'scheduled_tasks_deleted') THEN
-        CREATE TRIGGER scheduled_tasks_deleted AFTER DELETE ON scheduled_tasks
-            FOR EACH ROW EXECUTE FUNCTION scheduled_tasks_forget();
-        CREATE TRIGGER scheduled_tasks_truncated AFTER TRUNCATE ON scheduled_tasks
-            FOR EACH STATEMENT EXECUTE FUNCTION scheduled_tasks_forget();
-    END IF;
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
-                    WHERE tgrelid = 'scheduled_tasks_paused'::regclass AND tgname = 'scheduled_tasks_resumed') THEN
-        CREATE TRIGGER scheduled_tasks_resumed AFTER DELETE OR TRUNCATE ON scheduled_tasks_paused
-            FOR EACH STATEMENT EXECUTE FUNCTION scheduled_tasks_resumed();
-    END IF;
-END
-$triggers_beside$;
-
 COMMENT ON FUNCTION at_schedule(text, jsonb, timestamptz, jsonb) IS
     'Inserts a task and returns its id. Options: priority, expires_at, max_attempts, retry_delays, dedupe_key,'
     ' context, on_duplicate (ignore, replace or error)';
@@ -789,6 +774,24 @@ COMMENT ON VIEW scheduled_tasks_due IS 'What waits for a worker now, and how lon
 COMMENT ON VIEW scheduled_tasks_running IS 'What workers have claimed, and when each last showed a heartbeat';
 COMMENT ON VIEW scheduled_tasks_workers IS 'Which workers are there, and how many tasks each has claimed';
 COMMENT ON VIEW scheduled_tasks_failed IS 'What failed for good, and why';
+
+-- Last, for they keep out all who write: nothing is waited for after them.
+DO $triggers_beside$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
+                    WHERE tgrelid = 'scheduled_tasks'::regclass AND tgname = 'scheduled_tasks_deleted') THEN
+        CREATE TRIGGER scheduled_tasks_deleted AFTER DELETE ON scheduled_tasks
+            FOR EACH ROW EXECUTE FUNCTION scheduled_tasks_forget();
+        CREATE TRIGGER scheduled_tasks_truncated AFTER TRUNCATE ON scheduled_tasks
+            FOR EACH STATEMENT EXECUTE FUNCTION scheduled_tasks_forget();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
+                    WHERE tgrelid = 'scheduled_tasks_paused'::regclass AND tgname = 'scheduled_tasks_resumed') THEN
+        CREATE TRIGGER scheduled_tasks_resumed AFTER DELETE OR TRUNCATE ON scheduled_tasks_paused
+            FOR EACH STATEMENT EXECUTE FUNCTION scheduled_tasks_resumed();
+    END IF;
+END
+$triggers_beside$;
 
 -- at-worker check reads the version from here.
 COMMENT ON TABLE scheduled_tasks IS 'at-worker schema 2: tasks that run at their time';

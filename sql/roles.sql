@@ -59,15 +59,14 @@ BEGIN
         END IF;
         ALTER TABLE scheduled_tasks OWNER TO at_owner;
     END IF;
-    ALTER TABLE scheduled_tasks_attempts OWNER TO at_owner;
-    ALTER TABLE scheduled_tasks_paused OWNER TO at_owner;
-    ALTER TABLE scheduled_tasks_presence OWNER TO at_owner;
-    ALTER VIEW scheduled_tasks_lateness OWNER TO at_owner;
-    ALTER VIEW scheduled_tasks_overview OWNER TO at_owner;
-    ALTER VIEW scheduled_tasks_due OWNER TO at_owner;
-    ALTER VIEW scheduled_tasks_running OWNER TO at_owner;
-    ALTER VIEW scheduled_tasks_failed OWNER TO at_owner;
-    ALTER VIEW scheduled_tasks_workers OWNER TO at_owner;
+    -- Each lock that this takes would wait for whoever reads there, and all who write for it.
+    FOREACH wanted IN ARRAY ARRAY['scheduled_tasks_attempts', 'scheduled_tasks_paused', 'scheduled_tasks_presence',
+                                  'scheduled_tasks_lateness', 'scheduled_tasks_overview', 'scheduled_tasks_due',
+                                  'scheduled_tasks_running', 'scheduled_tasks_failed', 'scheduled_tasks_workers'] LOOP
+        IF (SELECT relowner <> 'at_owner'::regrole FROM pg_class WHERE oid = to_regclass(quote_ident(wanted))) THEN
+            EXECUTE format('ALTER TABLE %I OWNER TO at_owner', wanted);
+        END IF;
+    END LOOP;
     ALTER FUNCTION at_schedule(text, jsonb, timestamptz, jsonb) OWNER TO at_owner;
     ALTER FUNCTION at_cancel(bigint) OWNER TO at_owner;
     ALTER FUNCTION at_reschedule(bigint, timestamptz) OWNER TO at_owner;

@@ -81,7 +81,7 @@ class Execution:
         except BaseException:
             # Without an end to write, the heartbeat stops and the cleaner gives the task back.
             if self._leases.end(task):
-                self._leases.release([task.claim])
+                self._leases.release([task])
             raise
         return True
 

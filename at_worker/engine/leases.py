@@ -9,7 +9,7 @@ from at_worker.task import Claim, Task
 
 @dataclass(slots=True)
 class _Lease:
-    """`lost`: the row is no longer ours, and its task runs all the same."""
+    """`lost`: the row is no longer ours, and its task runs, or has an end to write, all the same."""
 
     task: Task
     ended: bool = False
@@ -37,15 +37,13 @@ class Leases:
             return True
 
     def end(self, task: Task) -> bool:
-        """True for the first caller only, who then settles the claim; False when it was lost meanwhile."""
+        """True for the first caller only, who then settles the claim: the fence tells whether it was lost."""
         with self._lock:
             lease = self._leases.get(task.claim)
             if lease is None or lease.task.uid != task.uid or lease.ended:
                 return False
-            if lease.lost:
-                del self._leases[task.claim]
             lease.ended = True
-            return not lease.lost
+            return True
 
     def lose(self, claim: Claim) -> Task | None:
         """The row is no longer ours: stop beating for it. Returns the task where it still runs."""
@@ -54,16 +52,15 @@ class Leases:
             if lease is None or lease.lost:
                 return None
             lease.lost = True
-            if lease.ended:
-                del self._leases[claim]
-                return None
-            return lease.task
+            return None if lease.ended else lease.task
 
-    def release(self, claims: Iterable[Claim]) -> None:
-        """The end of these claims is written."""
+    def release(self, tasks: Iterable[Task]) -> None:
+        """The ends of these are written."""
         with self._lock:
-            for claim in claims:
-                self._leases.pop(claim, None)
+            for task in tasks:
+                lease = self._leases.get(task.claim)
+                if lease is not None and lease.task.uid == task.uid:
+                    del self._leases[task.claim]
 
     def unended(self, claim: Claim) -> Task | None:
         """The task of a claim in hand that has not ended."""

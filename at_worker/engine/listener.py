@@ -14,13 +14,12 @@ from at_worker.engine.poller import Announcement
 from at_worker.store.database import Database, Session
 from at_worker.store.errors import Unavailable
 from at_worker.store.lanes import Lane
-from at_worker.store.presence import SHOWN_EVERY, Presence
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "scheduled_tasks"
 # A connection that is half open is silent, like one on which nothing happens.
-PROBE = SHOWN_EVERY
+PROBE = 10.0
 # As the trigger in sql/ddl.sql writes it: when, priority, type.
 _PAYLOAD = re.compile(r"(\d{1,15}) (\d) (.+)", re.DOTALL)
 
@@ -29,15 +28,18 @@ class Listener:
     """Waits on a connection of its own, which it probes and makes anew where it breaks.
 
     `heard` is called with what was announced, and with nothing after a pause in which it may have missed
-    something. The probe is what the worker has to say anyway: that it is there.
+    something. `probe` asks the server for any answer.
     """
 
     def __init__(
-        self, database: Database, heard: Callable[[Sequence[Announcement]], None], presence: Presence
+        self,
+        database: Database,
+        heard: Callable[[Sequence[Announcement]], None],
+        probe: Callable[[Session], None] = Session.ping,
     ) -> None:
         self._database = database
         self._heard = heard
-        self._presence = presence
+        self._probe = probe
         self._probe_at = 0.0
         self._session: Session | None = None
         self._life = ExitStack()
@@ -54,7 +56,7 @@ class Listener:
             poll.poll(max(0.0, self._probe_at - time.monotonic()) * 1000)
             # Before the look at what was heard: psycopg also takes in what comes during a statement.
             if time.monotonic() >= self._probe_at:
-                self._presence.show(session)
+                self._probe(session)
                 self._probe_at = time.monotonic() + PROBE
             if payloads := session.notifications():
                 self._hear(payloads)

@@ -136,7 +136,9 @@ class Poller:
         if room <= 0:
             return self._announce(self._interval)
         ahead = max(0, min(room, startable - self._countdown.held))
+        asked = time.monotonic()
         batch = self._claim(room, ahead)
+        took = time.monotonic() - asked
         tasks = [task for task in batch.tasks if self._leases.take(task)]
         if len(tasks) < len(batch.tasks):
             # The database crashed. One of them may have counted as lost in this very moment.
@@ -147,6 +149,7 @@ class Poller:
                 self._runner.start(task)
         if soon:
             self._countdown.hold(soon)
+        self.claimed(batch, took)
         for expired in batch.expired:
             with log.about(expired):
                 logger.warning(
@@ -165,10 +168,7 @@ class Poller:
     def _claim(self, room: int, ahead: int) -> Batch:
         with self._asking():
             self._turns += 1
-            asked = time.monotonic()
-            batch = self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
-            self.claimed(batch, time.monotonic() - asked)
-            return batch
+            return self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
 
     def _hand_back_unheld(self) -> None:
         with self._asking():

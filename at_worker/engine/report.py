@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from at_worker.engine.tally import Numbers
+from at_worker.text import clip
+
+# It has to fit into a packet, and the texts of a users' own trigger may be of any length.
+LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,9 @@ class Report:
 
     def packed(self, number: int) -> bytes:
         """As the answer to the question of this number."""
-        return json.dumps([number, self.unready, self.counts, self.gauges, self.problems]).encode()
+        unready = None if self.unready is None else clip(self.unready, LONGEST_REASON)
+        problems = [clip(problem, LONGEST_REASON) for problem in self.problems]
+        return json.dumps([number, unready, self.counts, self.gauges, problems]).encode()
 
     @classmethod
     def unpacked(cls, message: bytes) -> tuple[int, Self]:

@@ -61,7 +61,7 @@ class Settler:
             self._waiting.extendleft(reversed(batch))
             raise
         locked = [end for end in batch if end.task.claim in leftover.locked]
-        self._leases.release(end.task.claim for end in batch if end.task.claim not in leftover.locked)
+        self._leases.release(end.task for end in batch if end.task.claim not in leftover.locked)
         with self._progress:
             self._unwritten -= len(batch) - len(locked)
             self._progress.notify_all()

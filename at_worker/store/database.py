@@ -101,6 +101,11 @@ class Session:
         heard, self._heard = self._heard, []
         return heard
 
+    def ping(self) -> None:
+        """Ask for any answer. Raises Unavailable where none comes."""
+        with _translated(self._connection):
+            self._connection.execute("SELECT 1")
+
     def probe(self, query: LiteralString, parameters: Parameters) -> None:
         """Run a query whose answer matters less than that one comes. Raises at once what went wrong."""
         with _translated(self._connection):

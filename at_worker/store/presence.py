@@ -12,11 +12,17 @@ logger = logging.getLogger(__name__)
 # Seconds; the view scheduled_tasks_workers takes who missed three for dead.
 SHOWN_EVERY = 10.0
 
-# What a worker left behind that could not take its leave.
+# What workers left behind that could not take their leave goes too. Neither a lock on that, nor a disk or a
+# standby that is slow, may hold this up.
 SHOW = """
-WITH gone AS (DELETE FROM {presence} WHERE seen_at < now() - interval '1 hour')
+WITH gone AS (
+    DELETE FROM {presence}
+     WHERE holder = ANY (ARRAY(SELECT p.holder FROM {presence} p
+                                WHERE p.seen_at < now() - interval '1 hour' FOR UPDATE SKIP LOCKED))
+)
 INSERT INTO {presence} AS p (holder, worker_id, task_types, version)
-VALUES (%(holder)s, %(worker_id)s, %(task_types)s, %(version)s)
+SELECT %(holder)s, %(worker_id)s, %(task_types)s::text[], %(version)s
+  FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
     ON CONFLICT (holder) DO UPDATE SET seen_at = now()
 RETURNING seen_at
 """

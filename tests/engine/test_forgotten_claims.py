@@ -73,6 +73,20 @@ def test_an_end_that_waits_to_be_written_is_the_end_of_the_claim_that_was_made_a
     assert table.sql(ATTEMPTS) == [{"attempt": 1, "outcome": "retry"}]
 
 
+def test_it_is_that_also_where_a_heartbeat_came_first_and_found_the_claim_lost(table: Table) -> None:
+    task = table.insert()
+    with bench(table) as worker:
+        worker.poll()
+        assert worker.wait()
+        table.sql(CRASH)
+        worker.heartbeat.turn()
+        _claim_again(worker, table, task)
+        worker.settle()
+        assert len(worker.probe.attempts) == 1
+        assert worker.leases.count == 0
+    assert (table.row(task)["status"], table.row(task)["attempts"]) == ("completed", 1)
+
+
 def test_a_task_whose_end_found_its_claim_forgotten_runs_again(table: Table) -> None:
     task = table.insert()
     with bench(table) as worker:

@@ -3,18 +3,24 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from threading import Barrier
 
 import psycopg
 import pytest
 
 from at_worker.config import load
+from at_worker.outcome import Settlement, Status
 from at_worker.store import admin
 from at_worker.store.database import Database
+from at_worker.store.queue import Queue
 from tests.store import ddl
+from tests.store.ddl import insert
 from tests.store.plain import COMPARED, PLAIN, ROWS
+from tests.store.test_roles import login
 from tests.tables import PATIENCE, Table
 
+VERSION_1 = (Path(__file__).with_name("versions") / "1.sql").read_text(encoding="utf-8")
 IMPATIENT = "SET LOCAL lock_timeout = '200ms';"
 
 
@@ -200,6 +206,23 @@ def test_an_ordinary_role_with_a_schema_of_its_own_can_apply_it(empty_dsn: str, 
             assert len(connection.execute(COMPARED.encode()).fetchall()) == 5
     finally:
         execute(empty_dsn, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def test_who_owned_the_table_works_on_after_somebody_else_has_upgraded_it(empty_dsn: str) -> None:
+    with login(empty_dsn) as (name, own):
+        execute(empty_dsn, f"CREATE SCHEMA own AUTHORIZATION {name}; ALTER ROLE {name} SET search_path = own")
+        ddl.apply(own, VERSION_1)
+        ddl.apply(own, insert(task_type="'probe'"))
+        ddl.apply(empty_dsn, "SET search_path = own;" + admin.ddl())
+        with closing(Database(load({"DATABASE_URL": own}, ()))) as database:
+            database.open()
+            queue = Queue(database, "w-1/boot", None)
+            (task,) = queue.claim(1, 0).tasks
+            assert not queue.settle([Settlement(task, Status.FAILED, error="it broke")]).lost
+            with database.session() as session:
+                assert admin.missing_privileges(session, delete=True) == []
+        ddl.apply(own, "SELECT * FROM scheduled_tasks_due; DELETE FROM scheduled_tasks")
+        execute(empty_dsn, "DROP SCHEMA own CASCADE")
 
 
 def test_init_db_of_four_at_once_makes_the_database_and_the_table(empty_dsn: str, new: ddl.Shape) -> None:
