@@ -1,7 +1,7 @@
 import pytest
 
 from at_worker.store import errors
-from at_worker.store.errors import Away, MissingTable, Refused, Unavailable
+from at_worker.store.errors import Away, Forbidden, MissingTable, Refused, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from at_worker.store.errors import Away, MissingTable, Refused, Unavailable
         ("25006", Away, False),
         ("", Away, False),
         ("XX000", Unavailable, False),
-        ("42501", Unavailable, True),
+        ("42501", Forbidden, True),
         ("23505", Refused, True),
         ("P0001", Refused, True),
     ],
