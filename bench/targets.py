@@ -52,7 +52,7 @@ def _drain(run: Run) -> Iterator[Target]:
             1.5,
             "PostgreSQL writes each row twice, with its index entries; beside it Python takes most of a core",
         ),
-        (DEFAULT, "defaults", 1.0, "a claim takes ten tasks, and is a round trip with an fsync of its own"),
+        (DEFAULT, "defaults", 1.0, "a claim takes ten tasks, and is a round trip of its own"),
     ):
         peers = _rates(run, variant)
         best = max(peers, key=lambda label: peers[label], default=None)
@@ -107,7 +107,7 @@ def _due_now(run: Run) -> Iterator[Target]:
             f"due now, defaults: insert to start, {key}, ms",
             run.value("lateness", DEFAULT, f"{key}@now"),
             ceiling,
-            "two commits that wait for the disk, the insert's and the claim's, and a NOTIFY between them",
+            "the insert, whose commit waits for the disk; then a NOTIFY, a claim, and three threads to wake",
         )
 
 
@@ -152,7 +152,7 @@ def _deliveries(run: Run) -> Iterator[Target]:
         "RabbitMQ, tuned: times one blocking connection",
         _of(run, "messages", TUNED, BARE_PIKA, "rate"),
         5.0,
-        "a thread woken for each confirm, and the broker and PostgreSQL on the same cores",
+        "the worker's own Python for each message, and the broker and PostgreSQL on the same cores",
         ceiling=False,
     )
 
