@@ -83,15 +83,18 @@ def not_global(address: Address) -> str | None:
 
 
 def carried(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that a translator or tunnel on the way would read out of an IPv6 address."""
+    """The IPv4 addresses that a translator or tunnel on the way would read out of an IPv6 address.
+
+    One address may have several readings: the last half of a Teredo or 6to4 address can look like ISATAP.
+    """
     if address.version == 4 or address in _NO_IPV4:
         return
     bits = int(address)
     if any(address in network for network in _IN_THE_LAST_BITS) or bits >> 32 & 0xFFFF_FFFF in _ISATAP:
         yield _ipv4(bits)
-    elif address in _6TO4:
+    if address in _6TO4:
         yield _ipv4(bits >> 80)
-    elif address in _TEREDO:
+    if address in _TEREDO:
         yield _ipv4(bits >> 64)  # the server
         yield _ipv4(~bits)  # the client, inverted
 

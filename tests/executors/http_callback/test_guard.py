@@ -216,6 +216,8 @@ def test_the_allowance_that_a_refusal_names_would_let_it_through(address: Addres
         ("2001:0:808:808::5601:5601", "carries 169.254.169.254, link-local"),
         ("2001:0:a83f:8110::", "carries 168.63.129.16, cloud metadata"),
         ("2600::5efe:a9fe:a9fe", "carries 169.254.169.254, link-local"),
+        ("2001:0:808:808:0:5efe:5601:5601", "carries 169.254.169.254, link-local"),
+        ("2002:a9fe:a9fe::5efe:808:808", "carries 169.254.169.254, link-local"),
         ("::ffff:a9fe:a9fe", "link-local"),
         ("fe80::1%eth0", "link-local"),
         ("fe80::1%25eth0", "link-local"),
