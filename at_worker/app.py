@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from at_worker.config import LISTEN_OFF, Settings
 from at_worker.engine.cleaner import Cleaner
-from at_worker.engine.countdown import Countdown
 from at_worker.engine.destinations import Destinations
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
@@ -109,20 +108,16 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             settings.task_timeout,
             lambda reason: stop.fail(EXIT_NO_THREADS, reason),
         )
-        countdown = Countdown(runner.start)
         poller = Poller(
             queue,
             leases,
             runner,
-            countdown,
             batch_size=settings.batch_size,
             interval=settings.polling_interval,
             worker_id=settings.worker_id,
         )
         settling = Loop("settler", settler.turn, stop.unusable, pace=PACE)
         polling = Loop("poller", poller.turn, stop.unusable)
-        counting = Loop("countdown", countdown.turn, stop.unusable)
-        countdown.wake = counting.wake
         destinations.start = runner.start
         runner.waiting = lambda: destinations.waiting
         settler.wake = settling.wake
@@ -158,8 +153,8 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             ),
             _written(settler),
             runner,
-            _grace(runner, countdown, destinations, execution, settings.shutdown_timeout),
-            running(counting, polling),
+            _grace(runner, destinations, execution, settings.shutdown_timeout),
+            running(polling),
             _listening(settings, database, poller, presence, stop),
         ):
             yield
@@ -250,16 +245,14 @@ def _written(settler: Settler) -> Iterator[None]:
 
 
 @contextmanager
-def _grace(
-    runner: Runner, countdown: Countdown, destinations: Destinations, execution: Execution, grace: float
-) -> Iterator[None]:
+def _grace(runner: Runner, destinations: Destinations, execution: Execution, grace: float) -> Iterator[None]:
     """After claiming has ended: hand back what has not started, let the rest finish, or interrupt it."""
     try:
         yield
     finally:
         until = time.monotonic() + grace
         execution.stopping.set()
-        for task in countdown.release() + destinations.release() + runner.unstarted():
+        for task in destinations.release() + runner.unstarted():
             execution.give_back(task)
         if not runner.wait_until_idle(until):
             interrupted = [

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from at_worker import log
-from at_worker.engine.countdown import Countdown
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Runner
 from at_worker.store.errors import Unavailable
@@ -51,7 +50,6 @@ class Poller:
         queue: Queue,
         leases: Leases,
         runner: Runner,
-        countdown: Countdown,
         *,
         batch_size: int,
         interval: float,
@@ -60,7 +58,6 @@ class Poller:
         self._queue = queue
         self._leases = leases
         self._runner = runner
-        self._countdown = countdown
         self._batch_size = batch_size
         self._interval = interval
         self._worker_id = worker_id
@@ -135,7 +132,7 @@ class Poller:
         self._paced = 0.0 if room == self._batch_size else time.monotonic() + PACE
         if room <= 0:
             return self._announce(self._interval)
-        ahead = max(0, min(room, startable - self._countdown.held))
+        ahead = max(0, min(room, startable - self._runner.held))
         asked = time.monotonic()
         batch = self._claim(room, ahead)
         took = time.monotonic() - asked
@@ -144,11 +141,10 @@ class Poller:
             # The database crashed. One of them may have counted as lost in this very moment.
             self._doubt()
         soon = [task for task in tasks if task.due == task.instant]
-        for task in tasks:
-            if task.due > task.instant:
-                self._runner.start(task)
+        if len(soon) < len(tasks):
+            self._runner.start(*(task for task in tasks if task.due > task.instant))
         if soon:
-            self._countdown.hold(soon)
+            self._runner.hold(soon)
         self.claimed(batch, took)
         for expired in batch.expired:
             with log.about(expired):

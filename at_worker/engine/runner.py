@@ -1,17 +1,16 @@
-"""The threads that run tasks."""
+"""The threads that run tasks, each on its instant."""
 
-import contextlib
 import logging
-import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from at_worker import log
+from at_worker.engine.agenda import Agenda
 from at_worker.engine.stop import thread
 from at_worker.task import Task
 
@@ -36,8 +35,14 @@ class Running:
 class Runner:
     """A pool of threads that knows how many are idle and can write one off that never returns.
 
-    Tasks are handed over as `room` allows, so that none waits here for long. `carry_out` returns False where
-    a task left its thread to wait for another.
+    Tasks are handed over as `room` allows, so that none waits here for long; those that will be due in a
+    moment are held and reserve no thread. `carry_out` returns False where a task left its thread to wait for
+    another.
+
+    Among the idle threads one is the leader: it sleeps until the next instant and runs that task itself, so
+    that no second thread has to wake in between (Leader/Followers, Schmidt et al., POSA 2). The others are
+    woken one at a time, the next by the one that woke: many short tasks take few threads, and only as many
+    wake-ups, while tasks that wait for something let the next thread come at once.
     """
 
     def __init__(
@@ -49,12 +54,18 @@ class Runner:
         self.concurrency = concurrency
         self._timeout = timeout
         self._carry_out = carry_out
-        self._inbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._all_idle = threading.Condition(self._lock)
-        self._busy = 0
+        self._agenda = Agenda()
         self._running: set[Running] = set()
         self._ends: deque[float] = deque()
+        # A sleeping thread waits for the release of a lock of its own. The last to fall asleep wakes first:
+        # what it needs is still in the caches, and its connections are open.
+        self._asleep: list[threading.Lock] = []
+        self._leader: threading.Lock | None = None
+        self._alarm = 0.0
+        self._waking = 0
+        self._closed = False
         self.written_off = 0
         self.freed: Callable[[], None] = lambda: None
         self.waiting: Callable[[], int] = lambda: 0
@@ -70,36 +81,48 @@ class Runner:
         with self._lock:
             while self._ends and self._ends[0] < horizon:
                 self._ends.popleft()
-            return self.concurrency - self._busy + len(self._ends) - self.waiting()
+            taken = len(self._running) + self._agenda.due
+            return self.concurrency - taken + len(self._ends) - self.waiting()
 
-    def start(self, task: Task) -> None:
-        """Hand a task to the next thread that is idle."""
+    @property
+    def held(self) -> int:
+        """How many tasks wait for their instant."""
+        return self._agenda.held
+
+    def start(self, *tasks: Task) -> None:
+        """Hand tasks that are due to the next threads that are idle."""
         with self._lock:
-            self._busy += 1
-        self._inbox.put(task)
+            self._agenda.proceed(time.monotonic())
+            self._agenda.add(tasks)
+            self._wake_one()
+
+    def hold(self, tasks: Sequence[Task]) -> None:
+        """Start these tasks when their time comes, never before it."""
+        with self._lock:
+            self._agenda.hold(tasks)
+            following = self._agenda.following
+            if self._leader is None:
+                self._wake_one()
+            elif following is not None and following < self._alarm:
+                self._wake_leader(self._leader)
 
     def running(self) -> list[Running]:
         with self._lock:
             return list(self._running)
 
     def unstarted(self) -> list[Task]:
-        """Take back what no thread has begun."""
-        tasks = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                if task := self._inbox.get_nowait():
-                    tasks.append(task)
+        """Take back what no thread has begun, what is held included."""
         with self._lock:
-            self._busy -= len(tasks)
+            tasks = self._agenda.take_all_due() + self._agenda.take_all_held()
             self._tell_if_idle()
         return tasks
 
     def overdue(self, before: float) -> list[Task]:
         """Take back what was due before this monotonic instant and has not begun: the threads are busy."""
-        waiting = self.unstarted()
-        for task in waiting:
-            if task.due >= before:
-                self.start(task)
+        with self._lock:
+            waiting = self._agenda.take_all_due()
+            self._agenda.add(task for task in waiting if task.due >= before)
+            self._tell_if_idle()
         return [task for task in waiting if task.due < before]
 
     def write_off(self, running: Running) -> None:
@@ -109,15 +132,14 @@ class Runner:
                 return
             self._running.remove(running)
             self.written_off += 1
-            self._busy -= 1
             self._tell_if_idle()
         self._spawn()
         self.freed()
 
     def wait_until_idle(self, until: float) -> bool:
-        """Wait for the running tasks until the monotonic instant `until`; True when all have ended."""
+        """Wait for the tasks that are due until the monotonic instant `until`; True when all have ended."""
         with self._all_idle:
-            return self._all_idle.wait_for(lambda: not self._busy, max(0.0, until - time.monotonic()))
+            return self._all_idle.wait_for(lambda: self._idle, max(0.0, until - time.monotonic()))
 
     def __enter__(self) -> Self:
         for _ in range(self.concurrency):
@@ -127,30 +149,89 @@ class Runner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for _ in range(self.concurrency):
-            self._inbox.put(None)
+        with self._lock:
+            self._closed = True
+            if self._leader is not None:
+                self._asleep.append(self._leader)
+            for sleeper in self._asleep:
+                sleeper.release()
+            self._asleep.clear()
 
     def _spawn(self) -> None:
         thread("runner", self._serve).start()
 
     def _serve(self) -> None:
-        while (task := self._inbox.get()) is not None:
-            log.here.subject = task
-            started = time.monotonic()
-            running = Running(task, started, started + self._timeout)
-            with self._lock:
-                self._running.add(running)
+        alarm_clock = threading.Lock()
+        alarm_clock.acquire()
+        while (running := self._next(alarm_clock)) is not None:
+            log.here.subject = running.task
             ended = True
             try:
                 ended = self._carry_out(running)
             except BaseException:
                 # Nothing may cost the worker a thread, not even MemoryError or SystemExit.
-                logger.exception("Surprise in the thread of task %d", task.id)
+                logger.exception("Surprise in the thread of task %d", running.task.id)
             if not self._leave(running, ended=ended):
                 with self._lock:
                     self.written_off -= 1
                 return
             self.freed()
+
+    def _next(self, sleeper: threading.Lock) -> Running | None:
+        """What the calling thread is to run; it sleeps until there is something. None at the end."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                self._agenda.proceed(now)
+                task = self._agenda.take()
+                if task is not None:
+                    running = Running(task, now, now + self._timeout)
+                    self._running.add(running)
+                    if self._agenda.due or (self._agenda.held and self._leader is None):
+                        self._wake_one()
+                    return running
+                if self._closed:
+                    return None
+                until = self._fall_asleep(sleeper)
+            self._sleep(sleeper, until)
+
+    def _fall_asleep(self, sleeper: threading.Lock) -> float | None:
+        """Until when the thread is to sleep: the leader until the next instant, others until woken."""
+        following = self._agenda.following
+        if following is None or self._leader is not None:
+            self._asleep.append(sleeper)
+            return None
+        self._leader = sleeper
+        self._alarm = following
+        return following
+
+    def _sleep(self, sleeper: threading.Lock, until: float | None) -> None:
+        if until is None:
+            sleeper.acquire()
+        elif not sleeper.acquire(timeout=max(0.0, until - time.monotonic())):
+            with self._lock:
+                if self._leader is sleeper:
+                    self._leader = None
+                    return
+            # Somebody has woken it in this very moment.
+            sleeper.acquire()
+        with self._lock:
+            self._waking -= 1
+
+    def _wake_one(self) -> None:
+        """Wake an idle thread, unless one is waking that will look what is to be done, and wake the next."""
+        if self._waking > 0:
+            return
+        if self._asleep:
+            self._waking += 1
+            self._asleep.pop().release()
+        elif self._leader is not None:
+            self._wake_leader(self._leader)
+
+    def _wake_leader(self, leader: threading.Lock) -> None:
+        self._leader = None
+        self._waking += 1
+        leader.release()
 
     def _leave(self, running: Running, *, ended: bool) -> bool:
         """The thread is idle again; False where it was written off meanwhile and another has its place."""
@@ -158,12 +239,15 @@ class Runner:
             if running not in self._running:
                 return False
             self._running.remove(running)
-            self._busy -= 1
             if ended:
                 self._ends.append(time.monotonic())
             self._tell_if_idle()
             return True
 
+    @property
+    def _idle(self) -> bool:
+        return not self._running and not self._agenda.due
+
     def _tell_if_idle(self) -> None:
-        if not self._busy:
+        if self._idle:
             self._all_idle.notify_all()

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from at_worker.engine.cleaner import CATCH_UP, Cleaner
-from at_worker.engine.countdown import Countdown
 from at_worker.engine.destinations import Destinations
 from at_worker.engine.execution import Execution
 from at_worker.engine.heartbeat import Heartbeat
@@ -101,12 +100,10 @@ class Bench:
         self.runner = Runner(settings.concurrency, settings.task_timeout, self.execution.carry_out)
         self.destinations.start = self.runner.start
         self.runner.waiting = lambda: self.destinations.waiting
-        self.countdown = Countdown(self.runner.start)
         self.poller = Poller(
             self.queue,
             self.leases,
             self.runner,
-            self.countdown,
             batch_size=settings.batch_size,
             interval=settings.polling_interval,
             worker_id=settings.worker_id,

@@ -1,6 +1,5 @@
 """Tasks that are claimed a moment ahead and started on their instant."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,10 +24,9 @@ def opened(table: Table, **variables: str) -> Iterator[Bench]:
         yield worker
 
 
-def _count_down(worker: Bench) -> None:
-    """Turn the countdown until nothing is held, waiting as its loop would."""
-    while (pause := worker.countdown.turn()) is not None:
-        time.sleep(pause)
+def _count_down(table: Table, worker: Bench) -> None:
+    """Wait until nothing is held any more, and write how the tasks ended."""
+    table.wait_for(lambda: worker.runner.held == 0 or None)
     worker.settle()
 
 
@@ -36,8 +34,8 @@ def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_insta
     with opened(table) as worker:
         task = _soon(table, 150)
         worker.poll()
-        assert (table.row(task)["status"], worker.countdown.held) == ("processing", 1)
-        _count_down(worker)
+        assert (table.row(task)["status"], worker.runner.held) == ("processing", 1)
+        _count_down(table, worker)
     row = table.row(task)
     late = (row["started_at"] - row["execute_at"]).total_seconds()
     assert (row["status"], 0 <= late < 0.05) == ("completed", True)
@@ -50,8 +48,8 @@ def test_no_task_starts_early(table: Table) -> None:
             " SELECT 'probe', now() + n * interval '5 ms' FROM generate_series(1, 49) n"
         )
         worker.poll()
-        assert worker.countdown.held > 0
-        _count_down(worker)
+        assert worker.runner.held > 0
+        _count_down(table, worker)
     assert table.sql("SELECT count(*) AS early FROM scheduled_tasks WHERE started_at < execute_at") == [
         {"early": 0}
     ]
@@ -81,7 +79,7 @@ def test_held_tasks_reserve_no_thread(table: Table) -> None:
             " SELECT 'probe', now() + interval '240 ms' FROM generate_series(1, 4)"
         )
         worker.poll()
-        assert worker.countdown.held == 4
+        assert worker.runner.held == 4
         due = table.insert()
         worker.work()
         assert table.row(due)["status"] == "completed"
@@ -89,19 +87,19 @@ def test_held_tasks_reserve_no_thread(table: Table) -> None:
 
 def test_no_more_is_held_than_can_start(table: Table) -> None:
     for _ in range(10):
-        _soon(table, 200)
+        _soon(table, 240)
     with bench(table, WORKER_CONCURRENCY="4") as worker:
         worker.poll()
         worker.poll()
-        assert worker.countdown.held == 4
+        assert worker.runner.held == 4
 
 
 def test_held_tasks_are_handed_back_uncounted_when_the_worker_stops(table: Table) -> None:
     task = _soon(table, 200)
     with bench(table) as worker:
         worker.poll()
-        for held in worker.countdown.release():
+        for held in worker.runner.unstarted():
             worker.execution.give_back(held)
         worker.settle()
     row = table.row(task)
-    assert (row["status"], row["attempts"], worker.countdown.held) == ("pending", 0, 0)
+    assert (row["status"], row["attempts"], worker.runner.held) == ("pending", 0, 0)
