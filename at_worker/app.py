@@ -154,8 +154,8 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             _written(settler),
             runner,
             _grace(runner, destinations, execution, settings.shutdown_timeout),
-            running(polling),
             _listening(settings, database, poller, presence, stop),
+            running(polling),
         ):
             yield
 

@@ -316,7 +316,12 @@ def test_a_check_that_is_killed_is_one_line_and_nothing_is_imported(tasks: Table
 
 
 def checks_lines(pid: str) -> bool:
-    return b"spawn_main" in Path("/proc", pid, "cmdline").read_bytes()
+    """Whether this process is one that checks lines, and has begun: it has a thread that watches its parent.
+
+    One that dies while another is being spawned may leave concurrent.futures waiting for that one.
+    """
+    process = Path("/proc", pid)
+    return b"spawn_main" in (process / "cmdline").read_bytes() and len(list((process / "task").iterdir())) > 1
 
 
 def test_a_connection_that_ends_in_the_middle_leaves_nothing(tasks: Table, tmp_path: Path) -> None:
