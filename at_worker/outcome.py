@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 from at_worker import jsontext, redact, text
 from at_worker.jsontext import Json
@@ -54,8 +54,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What is written when a claim ends; `started` and `ended` are monotonic instants in seconds.
 
     `attempted` is False where the executor never ran: the attempt is not counted and the row's last error
@@ -159,11 +158,12 @@ def _settlement(
     return Settlement(
         task,
         status,
-        delay=delay,
-        error=None if error is None else _written(error),
-        result=None if result is None else _rendered(result),
-        started=run.started if run else None,
-        ended=run.ended if run else None,
+        True,
+        delay,
+        None if error is None else _written(error),
+        None if result is None else _rendered(result),
+        run.started if run else None,
+        run.ended if run else None,
     )
 
 

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from at_worker import log
 from at_worker.engine.leases import Leases
@@ -106,8 +105,7 @@ class Settler:
     def _failed(self, settlement: Settlement, refusal: Refused) -> Leftover:
         logger.error("PostgreSQL refuses the result of task %d: %s", settlement.claim.id, refusal)
         reason = f"the result could not be stored: {refusal}"
-        failure = replace(
-            settlement,
+        failure = settlement._replace(
             status=Status.FAILED,
             attempted=True,
             delay=None,

@@ -40,23 +40,23 @@ def task(row: Row, clock: Clock, claimed: float, look_ahead: float = inf) -> Tas
 
     No claim brings what is due later than its look-ahead: a clock that was set back while it ran says so.
     """
-    (task_id, seq, uid, kind, payload, context, result, scheduled, due, expires, *rest) = row
-    attempts, max_attempts, retry_delays = rest
+    (task_id, seq, uid, kind, payload, context, result, scheduled, due, expires) = row[:_ATTEMPTS]
+    attempts, max_attempts, retry_delays = row[_ATTEMPTS:]
     instant = min(clock.monotonic(due), claimed + look_ahead)
     return Task(
-        claim=Claim(task_id, seq),
-        uid=uid,
-        type=kind,
-        payload=payload,
-        context=context,
-        result=result,
-        scheduled_at=datetime.fromtimestamp(scheduled, UTC),
-        attempts=attempts,
-        max_attempts=max_attempts,
-        retry_delays=tuple(retry_delays or ()),
-        expires=None if expires is None else clock.monotonic(expires),
-        instant=instant,
-        due=max(instant, claimed),
+        Claim(task_id, seq),
+        uid,
+        kind,
+        payload,
+        context,
+        result,
+        datetime.fromtimestamp(scheduled, UTC),
+        attempts,
+        max_attempts,
+        tuple(retry_delays) if retry_delays else (),
+        None if expires is None else clock.monotonic(expires),
+        instant,
+        max(instant, claimed),
     )
 
 

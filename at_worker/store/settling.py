@@ -30,7 +30,7 @@ _SETTLE = """
 WITH ended AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(ended)s::json)
            AS e (id bigint, claim_seq bigint, status text, attempted int, delay float8, error text,
-                 result text, started_ago float8, ended_ago float8)
+                 result text, started_ago bigint, ended_ago bigint)
 ), held AS MATERIALIZED (
     SELECT t.id FROM {tasks} t
      WHERE t.id = ANY (ARRAY(SELECT id FROM ended)) AND t.status = 'processing'
@@ -46,8 +46,9 @@ WITH ended AS MATERIALIZED (
            error_message = CASE WHEN e.attempted = 1 OR e.error IS NOT NULL THEN e.error
                                 ELSE t.error_message END,
            result = coalesce(e.result::jsonb, t.result),
-           started_at = coalesce(now() - e.started_ago * interval '1 second', t.started_at),
-           completed_at = CASE WHEN e.status = 'completed' THEN now() - e.ended_ago * interval '1 second' END,
+           started_at = coalesce(now() - e.started_ago * interval '1 microsecond', t.started_at),
+           completed_at = CASE WHEN e.status = 'completed'
+                               THEN now() - e.ended_ago * interval '1 microsecond' END,
            updated_at = now()
       FROM ended e
      WHERE t.id = e.id AND t.id = ANY (ARRAY(SELECT id FROM held))
@@ -68,7 +69,7 @@ SETTLE = _SETTLE.replace("{more}", "").replace("{noted}", "")
 SETTLE_AND_NOTE = _SETTLE.replace(
     "{more}",
     """, t.attempts, t.locked_by, t.started_at,
-              now() - coalesce(e.ended_ago, 0) * interval '1 second' AS ended_at,
+              now() - coalesce(e.ended_ago, 0) * interval '1 microsecond' AS ended_at,
               e.status, e.error, e.result, e.attempted, e.started_ago""",
 ).replace(
     "{noted}",
@@ -116,10 +117,15 @@ def _ended(settlement: Settlement, now: float) -> dict[str, Json]:
     if settlement.result is not None:
         row["result"] = settlement.result
     if settlement.started is not None:
-        row["started_ago"] = now - settlement.started
+        row["started_ago"] = _microseconds(now - settlement.started)
     if settlement.ended is not None:
-        row["ended_ago"] = now - settlement.ended
+        row["ended_ago"] = _microseconds(now - settlement.ended)
     return row
+
+
+def _microseconds(seconds: float) -> int:
+    """As exact as a timestamp, and shorter to write; rounded down, so that no task seems to start early."""
+    return int(seconds * 1_000_000)
 
 
 def leftover(rows: list[Row]) -> Leftover:

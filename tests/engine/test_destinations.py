@@ -4,7 +4,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,7 +64,7 @@ _claims = itertools.count(1)
 
 
 def task(due: float = START) -> Task:
-    return replace(TASK, claim=Claim(next(_claims), 1), due=due)
+    return TASK._replace(claim=Claim(next(_claims), 1), due=due)
 
 
 def filled(destinations: Destinations, name: str, now: float = START) -> list[Task]:

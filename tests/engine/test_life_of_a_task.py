@@ -1,7 +1,6 @@
 """Every way that a task can go from one status to another."""
 
 import time
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -154,7 +153,7 @@ def test_a_task_that_expires_between_claim_and_start_does_not_start(table: Table
         (claimed,) = worker.queue.claim(1, 0).tasks
         worker.leases.take(claimed)
         assert claimed.expires is not None
-        worker.runner.start(replace(claimed, expires=claimed.expires - 30))
+        worker.runner.start(claimed._replace(expires=claimed.expires - 30))
         worker.settle()
     row = table.row(task)
     assert (row["status"], row["attempts"]) == ("failed", 0)
@@ -203,7 +202,7 @@ def test_a_claim_that_could_not_start_in_time_is_handed_back_uncounted(table: Ta
     with bench(table) as worker:
         (claimed,) = worker.queue.claim(1, 0).tasks
         worker.leases.take(claimed)
-        worker.runner.start(replace(claimed, due=claimed.due - 1.1))
+        worker.runner.start(claimed._replace(due=claimed.due - 1.1))
         worker.settle()
         row = table.row(task)
         assert (row["status"], row["attempts"], row["original_execute_at"]) == ("pending", 0, None)

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import Counter, deque
-from dataclasses import replace
 from random import Random
 
 from at_worker.engine.runner import Runner, Running
@@ -14,7 +13,7 @@ from tests.test_outcome import TASK
 
 def test_a_task_that_waited_may_begin_again_before_its_first_thread_is_back() -> None:
     """The thread that ends another task at the destination starts it, at once."""
-    task = replace(TASK, claim=Claim(1, 1))
+    task = TASK._replace(claim=Claim(1, 1))
     begun_again = threading.Event()
     turns = iter([False, True])
 
@@ -49,11 +48,11 @@ def test_each_of_many_tasks_runs_once_and_none_before_its_instant() -> None:
         random = Random(seed)  # noqa: S311 - mixes tasks, guards no secret
         for number in range(0, 3000, 3):
             now = time.monotonic()
-            tasks = [replace(TASK, claim=Claim(seed * 10_000 + number + n, 1), due=now) for n in range(3)]
+            tasks = [TASK._replace(claim=Claim(seed * 10_000 + number + n, 1), due=now) for n in range(3)]
             if random.random() < 0.5:
                 runner.start(*tasks)
             else:
-                runner.hold([replace(task, due=now + random.uniform(-0.001, 0.01)) for task in tasks])
+                runner.hold([task._replace(due=now + random.uniform(-0.001, 0.01)) for task in tasks])
 
     with Runner(8, 300, carry_out) as runner:
         threads = [threading.Thread(target=hand_over, args=[seed]) for seed in (1, 2, 3)]
@@ -70,7 +69,7 @@ def test_each_of_many_tasks_runs_once_and_none_before_its_instant() -> None:
 
 def test_an_earlier_task_does_not_wait_for_a_later_one() -> None:
     """The leader sleeps until the instant of the later one already."""
-    later = replace(TASK, claim=Claim(1, 1), due=time.monotonic() + 300)
+    later = TASK._replace(claim=Claim(1, 1), due=time.monotonic() + 300)
     begun: deque[Running] = deque()
     done = threading.Event()
 
@@ -81,7 +80,7 @@ def test_an_earlier_task_does_not_wait_for_a_later_one() -> None:
 
     with Runner(2, 300, carry_out) as runner:
         runner.hold([later])
-        earlier = replace(TASK, claim=Claim(2, 1), due=time.monotonic() + 0.05)
+        earlier = TASK._replace(claim=Claim(2, 1), due=time.monotonic() + 0.05)
         runner.hold([earlier])
         assert done.wait(PATIENCE)
         assert [running.task for running in begun] == [earlier]
@@ -101,8 +100,8 @@ def test_a_held_task_finds_a_thread_although_the_one_that_waited_for_it_was_need
         return True
 
     with Runner(1, 300, carry_out) as runner:
-        runner.hold([replace(TASK, claim=Claim(2, 1), due=time.monotonic() + 0.02)])
-        runner.start(replace(TASK, claim=Claim(1, 1), due=time.monotonic()))
+        runner.hold([TASK._replace(claim=Claim(2, 1), due=time.monotonic() + 0.02)])
+        runner.start(TASK._replace(claim=Claim(1, 1), due=time.monotonic()))
         assert not done.is_set()
         gate.set()
         assert done.wait(PATIENCE)

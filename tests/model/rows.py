@@ -135,8 +135,7 @@ def age(table: Table, hours: Hour) -> None:
 def aged(task: Task, hours: Hour) -> Task:
     """Let it pass for a task in the hands of a worker."""
     seconds = hours * HOUR
-    return replace(
-        task,
+    return task._replace(
         instant=task.instant - seconds,
         due=task.due - seconds,
         expires=None if task.expires is None else task.expires - seconds,
