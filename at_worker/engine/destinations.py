@@ -2,27 +2,14 @@
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from at_worker.engine.destination import Destination, Postpone
 from at_worker.task import Claim, Task
 
 logger = logging.getLogger(__name__)
 
-# So many failures to connect in a row open the breaker of a destination.
-FAILURES = 5
-FIRST_PAUSE = 5.0
-LONGEST_PAUSE = 60.0
-SLOW = 1.0
-SLOW_PAUSE = 5.0
-# The last of those that wait gets its turn in so many seconds; meanwhile they keep others from being claimed.
-LONGEST_QUEUE = 0.1
-# About so many of the latest tasks make up the usual time of one.
-LATEST = 8
-# Postponed tasks come back one by one, 500 a second, so that a million of them do not take all claims.
-SPACING = 0.002
 # Threads that one destination may hold for each that is idle beyond the last one: 30 of 32, fewer where
 # others hold many.
 SHARE = 15
@@ -40,56 +27,6 @@ class Verdict(Enum):
     WAIT = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Postpone:
-    """The task has to come back in so many seconds."""
-
-    seconds: float
-    why: str
-
-
-@dataclass(slots=True)
-class _Destination:
-    """What is known of one; instants are monotonic seconds, `running` has the oldest first."""
-
-    running: dict[Claim, float] = field(default_factory=dict)
-    waiting: deque[Task] = field(default_factory=deque)
-    failures: int = 0
-    why: str = ""
-    pause: float = 0.0
-    retry_at: float = 0.0
-    probe: Claim | None = None
-    last_return: float = 0.0
-    was_slow: bool = False
-    usual: float = LONGEST_QUEUE
-    used: float = 0.0
-
-    @property
-    def broken(self) -> bool:
-        return self.failures >= FAILURES
-
-    def held(self, now: float) -> float:
-        """For how many seconds the oldest of its running tasks has been running."""
-        return now - next(iter(self.running.values()), now)
-
-    def is_slow(self, now: float) -> bool:
-        return self.was_slow or self.held(now) >= SLOW
-
-    def may_wait(self, now: float) -> bool:
-        """Whether one more task may wait in memory: as many as run, and more where they are quick."""
-        each = min(self.usual, LONGEST_QUEUE)
-        return not self.is_slow(now) and len(self.waiting) * each < len(self.running) * LONGEST_QUEUE
-
-    def ended(self, seconds: float) -> None:
-        """One of its tasks has run for so long."""
-        self.was_slow = seconds >= SLOW
-        self.usual += (seconds - self.usual) / LATEST
-
-    def postpone(self, now: float, earliest: float, why: str) -> Postpone:
-        self.last_return = max(self.last_return + SPACING, earliest)
-        return Postpone(self.last_return - now, why)
-
-
 class Destinations:
     """The destinations of one worker's tasks: a host, the broker, the mail server. All threads share it.
 
@@ -102,7 +39,7 @@ class Destinations:
         self._threads = threads
         self._limit = limit
         self._lock = threading.Lock()
-        self._known: dict[str, _Destination] = {}
+        self._known: dict[str, Destination] = {}
         self._running = 0
         self._waiting = 0
         self.start: Callable[[Task], None] = lambda _: None
@@ -121,16 +58,14 @@ class Destinations:
     def enter(self, task: Task, name: str, now: float) -> Verdict | Postpone:
         """Ask for the thread that has begun with this task; after START comes `leave`."""
         with self._lock:
-            place = self._known.setdefault(name, _Destination())
+            place = self._known.setdefault(name, Destination())
             place.used = now
             if place.broken:
-                if now < place.retry_at:
-                    return place.postpone(now, place.retry_at, place.why)
-                place.probe = task.claim
-                place.retry_at = now + place.pause
+                if verdict := place.try_again(task.claim, now):
+                    return verdict
             elif not self._has_room(place, now):
                 if not place.may_wait(now):
-                    return place.postpone(now, now + SLOW_PAUSE, _crowded(name, place, now))
+                    return place.crowded(name, now)
                 place.waiting.append(task)
                 self._waiting += 1
                 return Verdict.WAIT
@@ -145,12 +80,8 @@ class Destinations:
             if place is None or (began := place.running.pop(claim, None)) is None:
                 return
             self._running -= 1
-            place.ended(now - began)
             was_broken = place.broken
-            if unreachable is None:
-                place.failures, place.pause, place.last_return = 0, 0.0, 0.0
-            else:
-                self._count(place, claim, unreachable, now)
+            place.ended(claim, began, unreachable, now)
             is_broken = place.broken
             following = place.waiting.popleft() if place.waiting else None
             if following is not None:
@@ -175,8 +106,7 @@ class Destinations:
         with self._lock:
             for name, place in self._known.items():
                 while place.waiting and (place.is_slow(now) or place.waiting[0].due < before):
-                    verdict = place.postpone(now, now + SLOW_PAUSE, _crowded(name, place, now))
-                    late.append((place.waiting.popleft(), verdict))
+                    late.append((place.waiting.popleft(), place.crowded(name, now)))
             self._waiting -= len(late)
             self._known = {
                 name: place
@@ -194,7 +124,7 @@ class Destinations:
             self._waiting = 0
         return tasks
 
-    def _has_room(self, place: _Destination, now: float) -> bool:
+    def _has_room(self, place: Destination, now: float) -> bool:
         mine = len(place.running)
         if self._limit is not None and mine >= self._limit:
             return False
@@ -204,15 +134,3 @@ class Destinations:
         if place.is_slow(now) and idle <= self._threads // KEPT:
             return False
         return mine == 0 or mine < SHARE * (idle - 1)
-
-    def _count(self, place: _Destination, claim: Claim, why: str, now: float) -> None:
-        place.failures += 1
-        place.why = why
-        # Of those that began before the breaker opened, only the one that opened it counts.
-        if place.failures == FAILURES or (place.broken and claim == place.probe):
-            place.pause = min(max(2 * place.pause, FIRST_PAUSE), LONGEST_PAUSE)
-            place.retry_at = now + place.pause
-
-
-def _crowded(name: str, place: _Destination, now: float) -> str:
-    return f"{len(place.running)} tasks run at {name}, the oldest for {place.held(now):.1f} s"

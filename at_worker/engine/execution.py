@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from at_worker import jsontext, log
-from at_worker.engine.destinations import Destinations, Postpone, Verdict
+from at_worker.engine.destination import Postpone
+from at_worker.engine.destinations import Destinations, Verdict
 from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Running
 from at_worker.engine.settler import Settler

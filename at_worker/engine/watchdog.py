@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 # An executor that keeps its deadline is given the time to say so itself.
 GRACE = 1.0
 # Seconds; what waits for a destination that has become slow keeps others from being claimed.
-LOOK_AGAIN = 0.25
+LOOK_AGAIN = 0.1
 
 
 class Watchdog:

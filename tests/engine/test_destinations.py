@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 from at_worker import Done, Fail, Outcome, Retry
-from at_worker.engine.destinations import (
+from at_worker.engine.destination import (
     FAILURES,
     FIRST_PAUSE,
-    FORGOTTEN,
     LONGEST_PAUSE,
     LONGEST_QUEUE,
+    LONGEST_SLOW_PAUSE,
     SLOW_PAUSE,
-    Destinations,
     Postpone,
-    Verdict,
 )
+from at_worker.engine.destinations import FORGOTTEN, Destinations, Verdict
 from at_worker.jsontext import Json
 from at_worker.plugin import Attempt
 from at_worker.task import Claim, Task
@@ -219,11 +218,11 @@ def test_a_limit_holds_for_each_destination() -> None:
 def test_a_destination_that_is_quick_lets_tasks_wait_and_a_slow_one_postpones_them() -> None:
     destinations = Destinations(32, 2)
     inside = filled(destinations, "one")
-    assert destinations.enter(task(), "one", START + 0.9) is Verdict.WAIT
-    verdict = destinations.enter(task(), "one", START + 1.1)
+    assert destinations.enter(task(), "one", START + 0.4) is Verdict.WAIT
+    verdict = destinations.enter(task(), "one", START + 0.6)
     assert isinstance(verdict, Postpone)
     assert verdict.seconds == pytest.approx(SLOW_PAUSE)
-    assert verdict.why == "2 tasks run at one, the oldest for 1.1 s"
+    assert verdict.why == "2 tasks run at one, the oldest for 0.6 s"
     started: list[Task] = []
     destinations.start = started.append
     destinations.leave(inside[0].claim, "one", unreachable=None, now=START + 1.2)
@@ -235,8 +234,8 @@ def test_what_waits_for_a_destination_that_becomes_slow_is_postponed_at_once() -
     filled(destinations, "one")
     assert destinations.enter(task(), "one", START) is Verdict.WAIT
     waiting = destinations.waiting
-    assert destinations.overdue(START - 1, START + 0.9) == []
-    late = destinations.overdue(START - 1, START + 1.1)
+    assert destinations.overdue(START - 1, START + 0.4) == []
+    late = destinations.overdue(START - 1, START + 0.6)
     assert (len(late), destinations.waiting) == (waiting, 0)
     assert late[0][1].seconds == pytest.approx(SLOW_PAUSE)
 
@@ -275,6 +274,32 @@ def test_postponed_tasks_come_back_one_after_the_other() -> None:
     assert seconds[-1] - seconds[0] == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(("tasks", "apart"), [(100, 0.02), (1_000, 0.02), (6_000, 0.01), (100_000, 0.002)])
+def test_tasks_that_are_postponed_again_come_back_further_apart(tasks: int, apart: float) -> None:
+    """Those of a minute in a minute, unless they are too few, or too many, for that."""
+    destinations = Destinations(32, None)
+    broken(destinations)
+    now, seconds = START, [0.0]
+    for _ in range(6):
+        now += max(seconds[-1], LONGEST_PAUSE)
+        attempt(destinations, "dead:80", now, unreachable="refused")
+        seconds = [postponed(destinations, "dead:80", now) for _ in range(tasks)]
+    assert (seconds[-1] - seconds[0]) / (tasks - 1) == pytest.approx(apart)
+
+
+def postponed(destinations: Destinations, name: str, now: float) -> float:
+    verdict = destinations.enter(task(), name, now)
+    assert isinstance(verdict, Postpone)
+    return verdict.seconds
+
+
+def test_tasks_of_a_destination_that_stays_slow_come_back_less_often() -> None:
+    destinations = Destinations(32, 2)
+    filled(destinations, "one")
+    pauses = [postponed(destinations, "one", START + seconds) for seconds in (1, 5, 11, 16, 1000)]
+    assert pauses == pytest.approx([SLOW_PAUSE, 4, 10, 15, LONGEST_SLOW_PAUSE], abs=0.2)
+
+
 def test_one_task_tries_while_the_others_are_postponed_and_each_pause_is_longer() -> None:
     destinations = Destinations(32, None)
     broken(destinations)
@@ -288,7 +313,6 @@ def test_one_task_tries_while_the_others_are_postponed_and_each_pause_is_longer(
         assert destinations.enter(trying, "dead:80", now) is Verdict.START
         assert isinstance(destinations.enter(task(), "dead:80", now), Postpone)
         destinations.leave(trying.claim, "dead:80", unreachable="refused", now=now)
-        destinations._known["dead:80"].last_return = 0.0
     assert pauses == [5, 10, 20, 40, 60, LONGEST_PAUSE]
 
 

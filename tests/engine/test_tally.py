@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from at_worker.engine.destinations import Postpone
+from at_worker.engine.destination import Postpone
 from at_worker.engine.tally import CLAIMS, LATENESS, MOST_TYPES, ROWS, Ended, Histogram, Numbers, Tally, plus
 from at_worker.outcome import Done, Fail, Outcome, Retry
 from tests.engine.bench import Bench, Gate, bench

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from at_worker.config import ConfigError
-from at_worker.engine.destinations import FAILURES
+from at_worker.engine.destination import FAILURES
 from at_worker.executors.rabbitmq import RabbitMQ
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Retry
