@@ -12,29 +12,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from at_worker.config import LISTEN_OFF, Settings
-from at_worker.engine.cleaner import Cleaner
-from at_worker.engine.destinations import Destinations
-from at_worker.engine.execution import Execution
-from at_worker.engine.heartbeat import Heartbeat
-from at_worker.engine.leases import Leases
 from at_worker.engine.listener import Listener
 from at_worker.engine.loop import Loop, running
 from at_worker.engine.outage import Outage
 from at_worker.engine.parent import Parent
+from at_worker.engine.parts import Parts
 from at_worker.engine.poller import Poller
 from at_worker.engine.report import Report
-from at_worker.engine.runner import Runner
 from at_worker.engine.settler import PACE, Settler
 from at_worker.engine.stop import EXIT_NO_THREADS, Stop, thread
-from at_worker.engine.tally import Tally, plus
-from at_worker.engine.watchdog import Watchdog
+from at_worker.engine.tally import plus
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
 from at_worker.store.database import Database
 from at_worker.store.errors import Refused, Unavailable, Unusable
 from at_worker.store.presence import SHOWN_EVERY, Presence
-from at_worker.store.queue import Queue
-from at_worker.store.recovery import Recovery
 
 if TYPE_CHECKING:
     from at_worker.engine.tracing import Tracing
@@ -69,75 +61,25 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
     """A worker at work. What is entered last ends first: claims, then tasks, then what those need."""
     outage = Outage()
     database = Database(settings, outage.observe)
-    queue = Queue(database, f"{settings.worker_id}/{boot_id}", settings.task_types, settings.polling_interval)
-    recovery = Recovery(database, settings.stuck_timeout, settings.task_types)
-    leases = Leases()
-
-    with _tracing(settings, queue.holder) as tracing, executors(settings) as known:
+    holder = f"{settings.worker_id}/{boot_id}"
+    with _tracing(settings, holder) as tracing, executors(settings) as known:
+        parts = Parts.of(
+            settings,
+            boot_id,
+            database,
+            known,
+            lambda reason: stop.fail(EXIT_NO_THREADS, reason),
+            tracing,
+        )
         presence = Presence(
-            queue.holder,
+            holder,
             settings.worker_id,
             known if settings.task_types is None else known.keys() & set(settings.task_types),
         )
-        tally = Tally(known)
-        settler = Settler(queue, leases, tally)
-        destinations = Destinations(settings.concurrency, settings.destination_concurrency)
-        execution = Execution(
-            known,
-            leases,
-            settler,
-            destinations,
-            default_delays=settings.retry_delays,
-            tracing=tracing,
-        )
-        carry_out = execution.carry_out if tracing is None else tracing.around(execution.carry_out)
-        runner = Runner(settings.concurrency, settings.task_timeout, carry_out)
-        heartbeat = Heartbeat(queue, leases, settings.heartbeat_interval)
-        cleaner = Cleaner(
-            recovery,
-            tally,
-            interval=settings.cleaner_interval,
-            stuck_timeout=settings.stuck_timeout,
-            retention=settings.retention,
-            default_delays=settings.retry_delays,
-        )
-        watchdog = Watchdog(
-            runner,
-            execution,
-            destinations,
-            settings.task_timeout,
-            lambda reason: stop.fail(EXIT_NO_THREADS, reason),
-        )
-        poller = Poller(
-            queue,
-            leases,
-            runner,
-            batch_size=settings.batch_size,
-            interval=settings.polling_interval,
-            worker_id=settings.worker_id,
-        )
-        settling = Loop("settler", settler.turn, stop.unusable, pace=PACE)
-        polling = Loop("poller", poller.turn, stop.unusable)
-        destinations.start = runner.start
-        runner.waiting = lambda: destinations.waiting
-        settler.wake = settling.wake
-        settler.rescheduled = poller.due_in
-        cleaner.restored = lambda: poller.due_in(0.0)
-        poller.wake = polling.wake
-        poller.claimed = tally.claimed
-        runner.freed = poller.thread_freed
-        parent.begin(
-            lambda: Report(
-                unready=_unready(outage, poller),
-                counts=plus(tally.told(), {"outages": outage.count}),
-                gauges={
-                    "in_flight": leases.count,
-                    "threads": settings.concurrency,
-                    "database_up": bool(outage.up),
-                    "destinations_postponed": destinations.broken,
-                },
-            )
-        )
+        settling = Loop("settler", parts.settler.turn, stop.unusable, pace=PACE)
+        polling = Loop("poller", parts.poller.turn, stop.unusable)
+        parts.settler.wake, parts.poller.wake = settling.wake, polling.wake
+        parent.begin(lambda: _report(settings, outage, parts))
         _announce(settings)
         # A full collection would walk through all of this, for tens of milliseconds in which nothing starts.
         gc.collect()
@@ -147,14 +89,14 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             _leaving(presence, database),
             running(
                 settling,
-                Loop("heartbeat", heartbeat.turn, stop.unusable),
-                Loop("cleaner", cleaner.turn, stop.unusable),
-                Loop("watchdog", watchdog.turn, stop.unusable),
+                Loop("heartbeat", parts.heartbeat.turn, stop.unusable),
+                Loop("cleaner", parts.cleaner.turn, stop.unusable),
+                Loop("watchdog", parts.watchdog.turn, stop.unusable),
             ),
-            _written(settler),
-            runner,
-            _grace(runner, destinations, execution, settings.shutdown_timeout),
-            _listening(settings, database, poller, presence, stop),
+            _written(parts.settler),
+            parts.runner,
+            _grace(parts, settings.shutdown_timeout),
+            _listening(settings, database, parts.poller, presence, stop),
             running(polling),
         ):
             yield
@@ -245,14 +187,15 @@ def _written(settler: Settler) -> Iterator[None]:
 
 
 @contextmanager
-def _grace(runner: Runner, destinations: Destinations, execution: Execution, grace: float) -> Iterator[None]:
+def _grace(parts: Parts, grace: float) -> Iterator[None]:
     """After claiming has ended: hand back what has not started, let the rest finish, or interrupt it."""
+    execution, runner = parts.execution, parts.runner
     try:
         yield
     finally:
         until = time.monotonic() + grace
         execution.stopping.set()
-        for task in destinations.release() + runner.unstarted():
+        for task in parts.destinations.release() + runner.unstarted():
             execution.give_back(task)
         if not runner.wait_until_idle(until):
             interrupted = [
@@ -261,6 +204,20 @@ def _grace(runner: Runner, destinations: Destinations, execution: Execution, gra
                 if execution.end(running, Retry("interrupted by the shutdown of its worker, may have run"))
             ]
             logger.warning("Interrupted after %g s of grace: tasks %s", grace, interrupted)
+
+
+def _report(settings: Settings, outage: Outage, parts: Parts) -> Report:
+    """What the parent is told, for the probes and the metrics."""
+    return Report(
+        unready=_unready(outage, parts.poller),
+        counts=plus(parts.tally.told(), {"outages": outage.count}),
+        gauges={
+            "in_flight": parts.leases.count,
+            "threads": settings.concurrency,
+            "database_up": bool(outage.up),
+            "destinations_postponed": parts.destinations.broken,
+        },
+    )
 
 
 def _unready(outage: Outage, poller: Poller) -> str | None:

@@ -7,22 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from at_worker.engine.cleaner import CATCH_UP, Cleaner
-from at_worker.engine.destinations import Destinations
-from at_worker.engine.execution import Execution
-from at_worker.engine.heartbeat import Heartbeat
-from at_worker.engine.leases import Leases
-from at_worker.engine.poller import Poller
-from at_worker.engine.runner import Runner
-from at_worker.engine.settler import Settler
-from at_worker.engine.tally import Tally
-from at_worker.engine.watchdog import Watchdog
+from at_worker.engine.cleaner import CATCH_UP
+from at_worker.engine.parts import Parts
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Outcome
 from at_worker.plugin import AnyExecutor, Attempt
 from at_worker.store.database import Database
-from at_worker.store.queue import Queue
-from at_worker.store.recovery import Recovery
 from tests.tables import Table
 
 PATIENCE = 10.0
@@ -79,48 +69,23 @@ class Bench:
         known: Mapping[str, AnyExecutor] | None = None,
         **variables: str,
     ) -> None:
-        settings = table.settings(**{"WORKER_CONCURRENCY": "4", **variables})
-        self.settings = settings
+        self.settings = table.settings(**{"WORKER_CONCURRENCY": "4", **variables})
         self.probe = Probe()
         self.gave_up: list[str] = []
-        self.database = Database(settings)
-        self.queue = Queue(self.database, f"{settings.worker_id}/{boot}", settings.task_types)
-        self.leases = Leases()
+        self.database = Database(self.settings)
         known = known or {"probe": self.probe, "other": self.probe}
-        self.tally = Tally(known)
-        self.settler = Settler(self.queue, self.leases, self.tally)
-        self.destinations = Destinations(settings.concurrency, settings.destination_concurrency)
-        self.execution = Execution(
-            known,
-            self.leases,
-            self.settler,
-            self.destinations,
-            default_delays=settings.retry_delays,
-        )
-        self.runner = Runner(settings.concurrency, settings.task_timeout, self.execution.carry_out)
-        self.destinations.start = self.runner.start
-        self.runner.waiting = lambda: self.destinations.waiting
-        self.poller = Poller(
-            self.queue,
-            self.leases,
-            self.runner,
-            batch_size=settings.batch_size,
-            interval=settings.polling_interval,
-            worker_id=settings.worker_id,
-        )
-        self.poller.claimed = self.tally.claimed
-        self.heartbeat = Heartbeat(self.queue, self.leases, settings.heartbeat_interval)
-        self.watchdog = Watchdog(
-            self.runner, self.execution, self.destinations, settings.task_timeout, self.gave_up.append
-        )
-        self.cleaner = Cleaner(
-            Recovery(self.database, settings.stuck_timeout, settings.task_types),
-            self.tally,
-            interval=settings.cleaner_interval,
-            stuck_timeout=settings.stuck_timeout,
-            retention=settings.retention,
-            default_delays=settings.retry_delays,
-        )
+        parts = Parts.of(self.settings, boot, self.database, known, self.gave_up.append)
+        self.queue = parts.queue
+        self.leases = parts.leases
+        self.tally = parts.tally
+        self.settler = parts.settler
+        self.destinations = parts.destinations
+        self.execution = parts.execution
+        self.runner = parts.runner
+        self.poller = parts.poller
+        self.heartbeat = parts.heartbeat
+        self.watchdog = parts.watchdog
+        self.cleaner = parts.cleaner
 
     def clean(self) -> None:
         """Clean twice, so far apart that what is stuck is taken for lost."""
