@@ -22,6 +22,7 @@ from at_worker.engine.report import Report
 from at_worker.engine.settler import PACE, Settler
 from at_worker.engine.stop import EXIT_NO_THREADS, Stop, thread
 from at_worker.engine.tally import plus
+from at_worker.engine.timers import exact_timers
 from at_worker.executors.registry import executors
 from at_worker.outcome import Retry
 from at_worker.store.database import Database
@@ -46,6 +47,7 @@ def run(settings: Settings, boot_id: str, line: socket.socket) -> int:
 
     Returns the exit code. Threads that never return may be left over.
     """
+    exact_timers()
     stop = Stop()
     with stop.installed(), Parent(line, stop, settings.shutdown_timeout + LAST_CALL) as parent:
         if not stop.wait(0):
