@@ -30,7 +30,7 @@ class WorkerProcess:
         boot_id = uuid.uuid4().hex[:12]
         self.holder = f"{label}/{boot_id}"
         self._asking = threading.Lock()
-        self._asked = UNASKED
+        self._asked = self._answered = UNASKED
         self.last = Report()  # what it told last
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -65,10 +65,8 @@ class WorkerProcess:
         """Wait for its end; returns the exit code, or the negative number of the signal that killed it."""
         code = self._process.wait()
         with self._asking:
-            self._line.setblocking(False)
-            with suppress(OSError):  # nothing more is there
-                while message := self._line.recv(LARGEST_MESSAGE):
-                    self._read(message)
+            with suppress(OSError):  # it died with a question unread
+                self._catch_up()
             self._line.close()
         return code
 
@@ -83,21 +81,34 @@ class WorkerProcess:
                 return Report("it is not running")
 
     def _answer(self) -> Report:
-        self._asked += 1
+        self._catch_up()
+        # One question at a time: a frozen process reads none, and they would fill the socket until the word
+        # to stop found no room.
+        if self._answered == self._asked:
+            self._asked += 1
+            self._line.send(str(self._asked).encode())
         self._line.settimeout(ANSWER_TIMEOUT)
-        self._line.send(str(self._asked).encode())
         until = time.monotonic() + ANSWER_TIMEOUT
         while time.monotonic() < until:
             message = self._line.recv(LARGEST_MESSAGE)
             if not message:
                 raise ConnectionResetError
-            if self._read(message) == self._asked:
+            self._read(message)
+            if self._answered == self._asked:
                 return self.last
         raise TimeoutError
 
-    def _read(self, message: bytes) -> int:
+    def _catch_up(self) -> None:
+        """Read what it has told already: answers that came when nobody waited for them any more."""
+        self._line.setblocking(False)
+        with suppress(BlockingIOError):
+            while message := self._line.recv(LARGEST_MESSAGE):
+                self._read(message)
+
+    def _read(self, message: bytes) -> None:
         number, self.last = Report.unpacked(message)
-        return number
+        if number != UNASKED:
+            self._answered = number
 
 
 def fate(code: int) -> str:

@@ -3,13 +3,16 @@
 import os
 import re
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from at_worker.supervisor import process as worker_process
+from at_worker.supervisor.process import WorkerProcess
 from at_worker.supervisor.slot import pause_after
 from tests.entry_points import offering
 from tests.processes import PATIENCE, Worker, command, worker
@@ -330,6 +333,53 @@ def test_a_worker_that_stops_is_not_ready(table: Table, endpoint: Endpoint, tmp_
         process.signal(signal.SIGTERM)
         process.wait_for_line(SHUTDOWN)
         assert probe(port, "/readyz") == (503, "stopping")
+
+
+@pytest.fixture
+def alone(table: Table) -> Iterator[WorkerProcess]:
+    """A worker process that is ready; the test is its parent."""
+    process = WorkerProcess("w-1", {"DATABASE_URL": table.dsn})
+    try:
+        until(lambda: process.report().unready is None)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def freeze(process: WorkerProcess) -> None:
+    """Returns when it is frozen, which takes a moment while it runs."""
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+
+def test_a_process_that_was_frozen_for_hours_hears_when_it_wakes_that_it_is_to_stop(
+    alone: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze(alone)
+    monkeypatch.setattr(worker_process, "ANSWER_TIMEOUT", 0.001)
+    for _ in range(1000):
+        assert alone.report().unready == "it does not answer"
+    asked = time.monotonic()
+    alone.stop()
+    assert time.monotonic() - asked < 0.1
+    os.kill(alone.pid, signal.SIGCONT)
+    waiting = threading.Thread(target=alone.wait, daemon=True)
+    waiting.start()
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+
+
+def test_a_process_that_was_asked_in_vain_answers_anew_when_it_wakes(
+    alone: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freeze(alone)
+    with monkeypatch.context() as short:
+        short.setattr(worker_process, "ANSWER_TIMEOUT", 0.001)
+        assert alone.report().unready == "it does not answer"
+    os.kill(alone.pid, signal.SIGCONT)
+    assert alone.report().unready is None
+    assert alone.report().unready is None
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two"])
