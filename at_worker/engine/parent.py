@@ -55,10 +55,11 @@ class Parent:
     ) -> None:
         self._closing.set()
         with suppress(OSError):  # the parent is gone
-            problems = error.problems if isinstance(error, ConfigError) else []
-            self._tell(UNASKED, replace(self._report(), problems=problems))
-            self._line.shutdown(socket.SHUT_RDWR)
+            self._line.shutdown(socket.SHUT_RD)
+        # Ended first: an answer that it has begun is older than the last word, and must not come after it.
         self._thread.join()
+        problems = error.problems if isinstance(error, ConfigError) else []
+        self._tell(UNASKED, replace(self._report(), problems=problems))
         self._line.close()
 
     def _listen(self) -> None:

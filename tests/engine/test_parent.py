@@ -1,3 +1,4 @@
+import itertools
 import socket
 
 from at_worker.engine.parent import LARGEST_MESSAGE, STOP, UNASKED, Parent
@@ -33,3 +34,18 @@ def test_a_worker_tells_what_it_counted_at_the_beginning_and_at_the_end() -> Non
             parent.begin(lambda: Report(None, {"outages": next(counted)}))
         told = [Report.unpacked(ours.recv(LARGEST_MESSAGE)) for _ in range(2)]
     assert told == [(UNASKED, Report(None, {"outages": 1})), (UNASKED, Report(None, {"outages": 2}))]
+
+
+def test_the_last_word_is_the_last_that_a_parent_hears_whatever_it_asks_meanwhile() -> None:
+    for _ in range(50):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        counted = itertools.count()
+        with ours:
+            with Parent(theirs, Stop(), patience=0) as parent:
+                parent.begin(lambda: Report(None, {"outages": next(counted)}))  # noqa: B023 - of this round
+                for number in range(1, 100):
+                    ours.send(str(number).encode())
+            told = []
+            while message := ours.recv(LARGEST_MESSAGE):
+                told.append(Report.unpacked(message))
+        assert told[-1] == (UNASKED, Report(None, {"outages": next(counted) - 1}))
