@@ -14,6 +14,7 @@ from at_worker.store.errors import Refused
 from at_worker.store.quarantine import in_halves
 from at_worker.store.queue import Queue
 from at_worker.store.settling import Leftover
+from at_worker.task import Claim
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Settler:
         self._tally = tally
         # Appending to a deque and taking from it are atomic.
         self._waiting: deque[Settlement] = deque()
+        # Ends whose write got no answer.
+        self._doubted: set[Claim] = set()
         self._lock = threading.Lock()
         self._progress = threading.Condition(self._lock)
         self._unwritten = 0
@@ -53,23 +56,19 @@ class Settler:
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
         if not batch:
             return None
+        locked: list[Settlement] = []
+        done = 0
         try:
-            leftover = self._write(batch)
+            for part, result in in_halves(batch, self._queue.settle):
+                locked += self._conclude(part, self._settled(part, result))
+                done += len(part)
         except BaseException:
-            # Whatever it was: what ended is not forgotten.
-            self._waiting.extendleft(reversed(batch))
+            # Whatever it was: what ended is not forgotten. It may have been written all the same.
+            self._doubted.update(end.claim for end in batch[done:])
+            self._waiting.extendleft(reversed(batch[done:]))
             raise
-        locked = [end for end in batch if end.task.claim in leftover.locked]
-        self._leases.release(end.task for end in batch if end.task.claim not in leftover.locked)
-        with self._progress:
-            self._unwritten -= len(batch) - len(locked)
-            self._progress.notify_all()
-        for settlement in batch if leftover.lost else ():
-            if settlement.claim in leftover.lost:
-                self._tell_lost(settlement)
-        self._waiting.extend(locked)
-        if delays := [settlement.delay or 0.0 for settlement in batch if settlement.status is Status.PENDING]:
-            self.rescheduled(min(delays))
+        finally:
+            self._waiting.extend(locked)
         return LOCKED_PAUSE if len(locked) == len(self._waiting) > 0 else 0 if self._waiting else None
 
     def wait_until_written(self, until: float) -> None:
@@ -83,17 +82,31 @@ class Settler:
                 self._unwritten,
             )
 
-    def _write(self, batch: Sequence[Settlement]) -> Leftover:
-        parts = [
-            self._fail(part[0], result) if isinstance(result, Refused) else self._written(part, result)
-            for part, result in in_halves(batch, self._queue.settle)
-        ]
-        return Leftover(
-            frozenset().union(*(part.locked for part in parts)),
-            frozenset().union(*(part.lost for part in parts)),
-        )
+    def _conclude(self, part: Sequence[Settlement], leftover: Leftover) -> list[Settlement]:
+        """Forget what needs no further write; returns the rest."""
+        locked = [end for end in part if end.claim in leftover.locked]
+        if self._doubted:
+            self._doubted.difference_update(end.claim for end in part if end.claim not in leftover.locked)
+        self._leases.release(end.task for end in part if end.claim not in leftover.locked)
+        with self._progress:
+            self._unwritten -= len(part) - len(locked)
+            self._progress.notify_all()
+        for end in part if leftover.lost else ():
+            if end.claim in leftover.lost:
+                self._tell_lost(end)
+        if delays := [end.delay or 0.0 for end in part if end.status is Status.PENDING]:
+            self.rescheduled(min(delays))
+        return locked
 
-    def _written(self, part: Sequence[Settlement], leftover: Leftover) -> Leftover:
+    def _settled(self, part: Sequence[Settlement], result: Leftover | Refused) -> Leftover:
+        return self._fail(part[0], result) if isinstance(result, Refused) else self._counted(part, result)
+
+    def _counted(self, part: Sequence[Settlement], leftover: Leftover) -> Leftover:
+        doubted = leftover.lost & self._doubted
+        if doubted:
+            # Most of them are lost to nobody: they were written, and the reply did not arrive.
+            found = self._queue.written([end for end in part if end.claim in doubted])
+            leftover = Leftover(leftover.locked, leftover.lost - found)
         left = leftover.locked | leftover.lost
         self._tally.settled([end for end in part if end.claim not in left] if left else part)
         return leftover
@@ -113,7 +126,7 @@ class Settler:
             result=None,
         )
         try:
-            return self._written([failure], self._queue.settle([failure]))
+            return self._counted([failure], self._queue.settle([failure]))
         except Refused:
             logger.exception("PostgreSQL refuses any end of task %d", settlement.claim.id)
             return Leftover(frozenset(), frozenset())

@@ -16,7 +16,7 @@ from at_worker.store.database import Sessions
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import Expired, expired, task
-from at_worker.store.settling import OURS, Leftover, leftover, settle
+from at_worker.store.settling import OURS, Leftover, leftover, settle, written
 from at_worker.task import Claim, Task
 
 
@@ -159,6 +159,11 @@ class Queue:
         """Write how claims ended, all in one statement. Raises Refused if a value of any of them is."""
         with self._database.session() as session:
             return settle(session, settlements, self.holder)
+
+    def written(self, settlements: Sequence[Settlement]) -> frozenset[Claim]:
+        """Of ends whose write got no answer and that are not open any more, those that it has written."""
+        with self._database.session() as session:
+            return written(session, settlements, self.holder)
 
     def beat(self, claims: Iterable[Claim]) -> Leftover:
         """Extend claims: touch the heartbeat of each, in one statement. Raises Refused if one of them is."""

@@ -84,6 +84,19 @@ SETTLE_AND_NOTE = _SETTLE.replace(
 )""",
 )
 
+# What a write did whose reply was lost: the row counts this attempt and no later one, and tells of it what
+# was to be written. It may have been claimed again since.
+WRITTEN = """
+SELECT t.id, e.claim_seq
+  FROM json_to_recordset(%(ended)s::json)
+       AS e (id bigint, claim_seq bigint, status text, attempts bigint, error text, attempted bool)
+  JOIN {tasks} t USING (id)
+ WHERE t.attempts = e.attempts
+   AND (t.error_message IS NOT DISTINCT FROM e.error OR NOT e.attempted AND e.error IS NULL)
+   AND (t.claim_seq = e.claim_seq AND t.status = e.status AND {ours}
+        OR t.claim_seq > e.claim_seq AND e.status = 'pending')
+""".replace("{ours}", OURS)
+
 
 def settle(session: Session, settlements: Sequence[Settlement], holder: str | None) -> Leftover:
     """Write how the claims of a holder ended, all in one statement; None: of whatever holder.
@@ -100,6 +113,23 @@ def settle(session: Session, settlements: Sequence[Settlement], holder: str | No
         },
     )
     return leftover(rows)
+
+
+def written(session: Session, settlements: Sequence[Settlement], holder: str) -> frozenset[Claim]:
+    """Of ends whose write got no answer and that are not open any more, those that it has written."""
+    ended = [
+        {
+            "id": end.claim.id,
+            "claim_seq": end.claim.seq,
+            "status": end.status,
+            "attempts": end.task.attempt if end.attempted else end.task.attempts,
+            "error": end.error,
+            "attempted": end.attempted,
+        }
+        for end in settlements
+    ]
+    rows = session.rows(WRITTEN, {"ended": jsontext.render(ended), "holder": holder})
+    return frozenset(Claim(*row) for row in rows)
 
 
 def _ended(settlement: Settlement, now: float) -> dict[str, Json]:

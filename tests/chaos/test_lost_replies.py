@@ -27,6 +27,7 @@ def test_a_reply_to_a_commit_that_is_lost_costs_nothing(experiment: Experiment, 
             assert lost.happened.wait(PATIENCE)
         experiment.wait_until_ended()
         assert worker.stop() == 0
+    assert "its result is thrown away" not in worker.log
     experiment.verify()
 
 

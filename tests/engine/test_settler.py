@@ -1,7 +1,43 @@
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
 from at_worker import Done, Fail, Outcome, Retry
+from at_worker.engine.tally import Ended
 from at_worker.outcome import Settlement, Status
-from tests.engine.bench import Gate, bench
+from at_worker.store.errors import Away, Unavailable
+from tests.engine.bench import Bench, Gate, bench
+from tests.servers.tcp_proxy import database_proxy
 from tests.tables import Table
+
+# Refuses the result 2 for good, and is in the way of the result 3 once: a sequence takes nothing back.
+IN_THE_WAY = """
+CREATE SEQUENCE met;
+CREATE FUNCTION in_the_way() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.result = '2' THEN
+        RAISE check_violation;
+    ELSIF NEW.result IS NOT DISTINCT FROM '3' AND nextval('met') = 1 THEN
+        RAISE lock_not_available;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER in_the_way BEFORE UPDATE ON scheduled_tasks FOR EACH ROW EXECUTE FUNCTION in_the_way();
+"""
+
+
+def counted(worker: Bench) -> dict[Ended, int]:
+    """How often each end was counted, of those that were."""
+    match worker.tally.told():
+        case {"types": {"probe": {"ended": list(counts)}}}:
+            return {
+                how: count
+                for how, count in zip(Ended, counts, strict=True)
+                if isinstance(count, int) and count
+            }
+        case told:
+            raise AssertionError(told)
 
 
 def test_tasks_that_ended_together_are_written_in_one_statement(table: Table) -> None:
@@ -149,3 +185,55 @@ def test_results_that_cannot_be_written_hold_up_claiming_before_memory(table: Ta
         worker.settle()
         worker.poll()
         assert worker.leases.count > 0
+
+
+def test_what_was_written_of_a_batch_before_the_rest_failed_is_counted_once(table: Table) -> None:
+    tasks = [table.insert(payload=n) for n in range(4)]
+    table.sql(IN_THE_WAY)
+    with bench(table) as worker:
+        worker.probe.behave = lambda payload, _attempt: Done(payload)
+        worker.poll()
+        assert worker.wait()
+        with pytest.raises(Unavailable):
+            worker.settler.turn()
+        assert len(worker.leases.claims()) == 1
+        worker.settle()
+        assert counted(worker) == {Ended.COMPLETED: 3, Ended.FAILED: 1}
+    assert [table.row(task)["status"] for task in tasks] == ["completed", "completed", "failed", "completed"]
+
+
+def test_ends_that_were_written_and_whose_reply_was_lost_are_counted_as_what_they_are(table: Table) -> None:
+    outcomes: list[Outcome] = [Done(), Fail("gone"), Retry("busy"), Retry("quick")]
+    tasks = [table.insert(payload=n, retry_delays=[timedelta(hours=n != 3)]) for n in range(4)]
+    with database_proxy(table.dsn) as (proxy, dsn), closing(Table(dsn)) as far, bench(far) as worker:
+        worker.probe.behave = lambda _payload, attempt: outcomes[tasks.index(attempt.task_id)]
+        worker.poll()
+        assert worker.wait()
+        lost = proxy.lose_reply(b'"attempted"', reset=True)
+        with pytest.raises(Away):
+            worker.settler.turn()
+        assert lost.happened.is_set()
+        with bench(table, "boot-2") as other:
+            table.wait_for(lambda: other.queue.claim(1, 0).tasks)
+        assert table.row(tasks[3])["claim_seq"] == 2
+        worker.settle()
+        assert counted(worker) == {Ended.COMPLETED: 1, Ended.FAILED: 1, Ended.RETRY: 2}
+        assert worker.leases.claims() == []
+
+
+def test_ends_that_were_not_written_before_their_claims_were_lost_are_discarded(table: Table) -> None:
+    tasks = [table.insert(payload=n) for n in range(3)]
+    with database_proxy(table.dsn) as (proxy, dsn), closing(Table(dsn)) as far, bench(far) as worker:
+        worker.probe.behave = lambda payload, _attempt: Done() if payload else Fail("gone")
+        worker.poll()
+        assert worker.wait()
+        proxy.cut()
+        with pytest.raises(Away):
+            worker.settler.turn()
+        table.sql("UPDATE scheduled_tasks SET status = 'cancelled' WHERE id = %(id)s", id=tasks[0])
+        table.age(tasks[1], 301)
+        with bench(table, "boot-2") as successor:
+            successor.clean()
+            successor.work()
+        worker.settle()
+        assert counted(worker) == {Ended.COMPLETED: 1, Ended.DISCARDED: 2}
