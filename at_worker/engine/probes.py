@@ -1,6 +1,9 @@
 """`/healthz` and `/readyz` for orchestrators, and what else one may read on their port."""
 
+import logging
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from at_worker.config import ConfigError
+from at_worker.text import one_line
+
+logger = logging.getLogger(__name__)
 
 PLAIN = "text/plain; charset=utf-8"
 
@@ -33,7 +39,7 @@ class Probes:
         pages: Mapping[str, Callable[[], Page]] | None = None,
     ) -> None:
         try:
-            self._server = ThreadingHTTPServer((host, port), _handler(probes, pages or {}))
+            self._server = _Server((host, port), _handler(probes, pages or {}))
         except OSError as error:
             why = error.strerror or str(error)
             raise ConfigError([f"METRICS_PORT: nothing can listen on {host}:{port} ({why})"]) from None
@@ -56,6 +62,18 @@ class Probes:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Log a surprise as one line: the standard library would print its traceback past the log."""
+        error = sys.exception()
+        if error is None or isinstance(error, ConnectionError):
+            return  # who asked is gone
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        logger.error(
+            "Surprise while a probe was answered, at %s:%d: %s", where.filename, where.lineno, one_line(error)
+        )
 
 
 def _handler(

@@ -1,6 +1,7 @@
 """What one parent shows at /metrics of all its worker processes."""
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.processes import Worker, worker
+from tests.servers.tcp_proxy import RESET
 from tests.tables import Table
 from tests.worker.endpoint import Endpoint
 from tests.worker.test_outage import Server, free_port, opened, own_server, probe, server, wait_until_down
@@ -57,10 +59,10 @@ class Scraped:
 
     def __init__(self, process: Worker, port: int) -> None:
         self.process = process
-        self._port = port
+        self.port = port
 
     def read(self) -> Samples:
-        return Samples(self._port)
+        return Samples(self.port)
 
 
 @pytest.fixture
@@ -72,6 +74,16 @@ def scraped(table: Table, tmp_path: Path) -> Iterator[Scraped]:
         process.wait_for_line("Successfully connected to database", 2)
         until(lambda: probe(port, "/readyz") == (200, "ok"))
         yield Scraped(process, port)
+
+
+def test_who_hangs_up_before_the_answer_leaves_nothing_in_the_log(scraped: Scraped) -> None:
+    client = socket.create_connection(("127.0.0.1", scraped.port), timeout=10)
+    client.sendall(b"GET /metrics")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.close()
+    scraped.read()
+    assert scraped.process.stop() == 0
+    assert "ConnectionResetError" not in scraped.process.log
 
 
 def test_the_processes_are_counted_as_one_worker(scraped: Scraped, table: Table, endpoint: Endpoint) -> None:
@@ -187,7 +199,7 @@ def test_types_that_anyone_invents_make_no_series(scraped: Scraped, table: Table
 
 
 def test_another_path_names_those_that_there_are(scraped: Scraped) -> None:
-    assert probe(scraped._port, "/") == (404, "try /healthz, /readyz, /metrics")
+    assert probe(scraped.port, "/") == (404, "try /healthz, /readyz, /metrics")
 
 
 def test_a_process_that_shows_no_metrics_does_without_their_library() -> None:
