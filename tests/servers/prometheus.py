@@ -1,6 +1,7 @@
 """A real Prometheus, as the distribution packages it, on a loopback port and with its data in a directory."""
 
 import json
+import shutil
 import subprocess
 import time
 import urllib.error
@@ -19,7 +20,9 @@ PATIENCE = 60.0
 
 def program(name: str) -> str:
     """The path of `prometheus` or `promtool`. Raises debian.Unavailable."""
-    return str(debian.unpacked() / "usr/bin" / name)
+    if installed := shutil.which(name):
+        return installed
+    return str(debian.unless_installed(name) / "usr/bin" / name)
 
 
 class Prometheus:
