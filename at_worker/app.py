@@ -77,6 +77,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
             holder,
             settings.worker_id,
             known if settings.task_types is None else known.keys() & set(settings.task_types),
+            settings.concurrency,
         )
         settling = Loop("settler", parts.settler.turn, stop.unusable, pace=PACE)
         polling = Loop("poller", parts.poller.turn, stop.unusable)

@@ -391,7 +391,8 @@ BEGIN
                 task_types text[]      NOT NULL,
                 version    text        NOT NULL,
                 started_at timestamptz NOT NULL DEFAULT now(),
-                seen_at    timestamptz NOT NULL DEFAULT now()
+                seen_at    timestamptz NOT NULL DEFAULT now(),
+                threads    integer
             );
         END CASE;
         FOR login IN
@@ -408,6 +409,10 @@ BEGIN
                                                         ELSE 'SELECT' END, new_table, login.name);
         END LOOP;
     END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                    WHERE attrelid = 'scheduled_tasks_presence'::regclass AND attname = 'threads') THEN
+        ALTER TABLE scheduled_tasks_presence ADD COLUMN threads integer;
+    END IF;
 END
 $beside$;
 
@@ -722,6 +727,7 @@ COMMENT ON COLUMN scheduled_tasks_presence.task_types IS 'The types that it runs
 COMMENT ON COLUMN scheduled_tasks_presence.version IS 'Of at-worker';
 COMMENT ON COLUMN scheduled_tasks_presence.started_at IS 'Since when it runs';
 COMMENT ON COLUMN scheduled_tasks_presence.seen_at IS 'When it last showed itself, every 10 s';
+COMMENT ON COLUMN scheduled_tasks_presence.threads IS 'How many tasks it runs at once, at most';
 
 -- How late attempts started, in milliseconds, by type and hour. It counts the last attempt of each task.
 CREATE OR REPLACE VIEW scheduled_tasks_lateness AS
@@ -764,7 +770,8 @@ SELECT id, task_type, error_message, updated_at AS failed_at, attempts, max_atte
 -- A worker shows itself every 10 s: one that missed three of them is dead, frozen or cut off.
 CREATE OR REPLACE VIEW scheduled_tasks_workers AS
 SELECT holder, worker_id, task_types, version, started_at, seen_at, seen_at > now() - interval '30 seconds' AS alive,
-       (SELECT count(*) FROM scheduled_tasks t WHERE t.status = 'processing' AND t.locked_by = p.holder) AS running
+       (SELECT count(*) FROM scheduled_tasks t WHERE t.status = 'processing' AND t.locked_by = p.holder) AS running,
+       threads
   FROM scheduled_tasks_presence p;
 
 COMMENT ON VIEW scheduled_tasks_lateness IS
@@ -772,7 +779,7 @@ COMMENT ON VIEW scheduled_tasks_lateness IS
 COMMENT ON VIEW scheduled_tasks_overview IS 'All tasks, without what they carry';
 COMMENT ON VIEW scheduled_tasks_due IS 'What waits for a worker now, and how long it has';
 COMMENT ON VIEW scheduled_tasks_running IS 'What workers have claimed, and when each last showed a heartbeat';
-COMMENT ON VIEW scheduled_tasks_workers IS 'Which workers are there, and how many tasks each has claimed';
+COMMENT ON VIEW scheduled_tasks_workers IS 'Which workers are there, how many tasks each has claimed, and how many it can run';
 COMMENT ON VIEW scheduled_tasks_failed IS 'What failed for good, and why';
 
 -- Last, for they keep out all who write: nothing is waited for after them.

@@ -73,14 +73,22 @@ def _in_line(facts: Facts) -> str:
         since = f" since {clock.short(locker.since)}" if locker.since else ""
         session = f"PostgreSQL process {locker.pid}{user}{application}"
         return f", but {session} holds a lock on it{since}: workers pass it over"
+    least = "at least " if facts.ahead >= MOST_AHEAD else ""
+    behind = f", behind {least}{_count(facts.ahead, 'due task')}" if facts.ahead else ""
+    if facts.busy:
+        return f"{behind}: {_busy(facts.busy, facts.takers)}"
     workers = f"{_count(facts.takers, 'worker')} for {facts.task_type}"
-    if facts.ahead:
-        least = "at least " if facts.ahead >= MOST_AHEAD else ""
-        running = f"{_count(facts.running, 'task')} running on {workers}"
-        return f", behind {least}{_count(facts.ahead, 'due task')}, with {running}"
+    if behind:
+        return f"{behind}, with {_count(facts.running, 'task')} running on {workers}"
     if facts.running:
         return f" and is next, with {_count(facts.running, 'task')} running on {workers}"
     return f" and is next at {workers}"
+
+
+def _busy(threads: int, workers: int) -> str:
+    all_of = "the only thread" if threads == 1 else f"all {threads:,} threads"
+    of = "the worker that takes" if workers == 1 else f"the {workers:,} workers that take"
+    return f"{all_of} of {of} its type {'is' if threads == 1 else 'are'} busy"
 
 
 def _processing(facts: Facts, stuck_timeout: float) -> str:

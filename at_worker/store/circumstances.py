@@ -12,7 +12,7 @@ MOST_AHEAD = 10_000
 # priority or, within its type, earlier; but not what nobody starts.
 FACTS = """
 WITH taker AS MATERIALIZED (
-    SELECT w.holder, w.task_types, w.running
+    SELECT w.holder, w.task_types, w.running, w.threads
       FROM {tasks} t JOIN {home}.scheduled_tasks_workers w ON w.alive AND t.task_type = ANY (w.task_types)
      WHERE t.id = %(id)s
 )
@@ -21,6 +21,7 @@ SELECT now(), t.id, t.task_type, t.status, t.priority, t.execute_at, t.original_
        paused.paused_at, paused.paused_by, paused.reason,
        (SELECT count(*) FROM {home}.scheduled_tasks_workers w WHERE w.alive),
        (SELECT count(*) FROM taker), (SELECT coalesce(sum(running), 0)::bigint FROM taker),
+       (SELECT sum(threads)::bigint FROM taker HAVING bool_and(coalesce(running >= threads, false))),
        (SELECT count(*) FROM (
             SELECT FROM (SELECT DISTINCT unnest(task_types) AS task_type FROM taker) AS taken
               JOIN {tasks} o USING (task_type)
@@ -67,8 +68,9 @@ class Locker:
 class Facts:
     """A task and all that bears on when it runs.
 
-    `workers` are alive, `takers` those of them that take its type, `running` is what these have claimed, and
-    `ahead` how many due tasks go before it, MOST_AHEAD at most.
+    `workers` are alive, `takers` those of them that take its type, `running` is what these have claimed,
+    `busy` are all their threads, or None where one of them may have a free one, and `ahead` is how many due
+    tasks go before it, MOST_AHEAD at most.
     """
 
     now: datetime
@@ -92,6 +94,7 @@ class Facts:
     workers: int
     takers: int
     running: int
+    busy: int | None
     ahead: int
     locker: Locker | None = None
 

@@ -20,8 +20,8 @@ WITH gone AS (
      WHERE holder = ANY (ARRAY(SELECT p.holder FROM {presence} p
                                 WHERE p.seen_at < now() - interval '1 hour' FOR UPDATE SKIP LOCKED))
 )
-INSERT INTO {presence} AS p (holder, worker_id, task_types, version)
-SELECT %(holder)s, %(worker_id)s, %(task_types)s::text[], %(version)s
+INSERT INTO {presence} AS p (holder, worker_id, task_types, version, threads)
+SELECT %(holder)s, %(worker_id)s, %(task_types)s::text[], %(version)s, %(threads)s
   FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
     ON CONFLICT (holder) DO UPDATE SET seen_at = now()
 RETURNING seen_at
@@ -33,12 +33,13 @@ LEAVE = "DELETE FROM {presence} WHERE holder = %(holder)s RETURNING seen_at"
 class Presence:
     """One worker in `scheduled_tasks_presence`. Nothing but the answers to people depends on it."""
 
-    def __init__(self, holder: str, worker_id: str, task_types: Iterable[str]) -> None:
+    def __init__(self, holder: str, worker_id: str, task_types: Iterable[str], threads: int) -> None:
         self._row = {
             "holder": holder,
             "worker_id": worker_id,
             "task_types": sorted(task_types),
             "version": __version__,
+            "threads": threads,
         }
         self._told = ""
 

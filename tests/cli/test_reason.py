@@ -46,6 +46,7 @@ def why(**given: object) -> str:
         "workers": 2,
         "takers": 2,
         "running": 0,
+        "busy": None,
         "ahead": 0,
     }
     return sentence(Facts(**{**facts, **given}), STUCK_TIMEOUT)  # type: ignore[arg-type] # all by name
@@ -101,6 +102,15 @@ def test_a_task_that_is_not_due(given: dict[str, object], told: str) -> None:
         (
             {"running": 64, "ahead": MOST_AHEAD},
             ", behind at least 10,000 due tasks, with 64 tasks running on 2 workers for email.",
+        ),
+        ({"running": 32, "busy": 32}, ": all 32 threads of the 2 workers that take its type are busy."),
+        (
+            {"running": 2, "busy": 2, "takers": 1, "ahead": 1},
+            ", behind 1 due task: all 2 threads of the worker that takes its type are busy.",
+        ),
+        (
+            {"running": 1, "busy": 1, "takers": 1},
+            ": the only thread of the worker that takes its type is busy.",
         ),
         ({"workers": 0, "takers": 0}, ", but no worker is alive."),
         ({"takers": 0}, ", but none of the workers that are alive (2) runs email."),

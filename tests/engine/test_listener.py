@@ -46,7 +46,7 @@ def listening(table: Table) -> Iterator[Heard]:
     heard = Heard()
     with (
         closing(Database(table.settings())) as database,
-        Listener(database, heard, Presence("w-1/boot", "w-1", ["probe"]).show) as listener,
+        Listener(database, heard, Presence("w-1/boot", "w-1", ["probe"], 4).show) as listener,
         running(Loop("listener", listener.turn, lambda _: None, listener.interrupt)),
     ):
         heard.wait_until_connected()

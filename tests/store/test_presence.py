@@ -14,7 +14,7 @@ from tests.tables import Table
 
 
 def _show(database: Database, holder: str, *types: str) -> Presence:
-    presence = Presence(holder, holder.partition("/")[0], types)
+    presence = Presence(holder, holder.partition("/")[0], types, 4)
     with database.session() as session:
         presence.show(session)
     return presence
@@ -27,6 +27,7 @@ def test_a_worker_that_shows_itself_is_alive(table: Table, database: Database, q
     (row,) = table.sql("SELECT * FROM scheduled_tasks_workers")
     assert (row["holder"], row["worker_id"], row["version"]) == ("w-1/boot", "w-1", __version__)
     assert (row["task_types"], row["alive"], row["running"]) == (["email", "probe"], True, 1)
+    assert row["threads"] == 4
 
 
 def test_one_that_misses_three_looks_is_not(table: Table, database: Database) -> None:
@@ -56,7 +57,7 @@ def test_a_role_that_may_not_write_there_is_told_once(table: Table, caplog: pyte
     with login(table.dsn) as (name, dsn):
         ddl.apply(table.dsn, f"GRANT SELECT, UPDATE ON scheduled_tasks TO {name}")
         database = Database(table.settings(DATABASE_URL=dsn))
-        presence = Presence("w-1/boot", "w-1", [])
+        presence = Presence("w-1/boot", "w-1", [], 4)
         with caplog.at_level(logging.WARNING), database.direct() as session:
             presence.show(session)
             presence.show(session)

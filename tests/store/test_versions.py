@@ -14,6 +14,14 @@ from tests.store import ddl
 from tests.store.plain import ROWS
 from tests.tables import Table
 
+UNTOLD = """
+CREATE VIEW scheduled_tasks_workers AS
+SELECT holder, worker_id, task_types, version, started_at, seen_at,
+       seen_at > now() - interval '30 seconds' AS alive,
+       (SELECT count(*) FROM scheduled_tasks t
+         WHERE t.status = 'processing' AND t.locked_by = p.holder) AS running
+  FROM scheduled_tasks_presence p
+"""
 VERSIONS = {int(path.stem): path for path in Path(__file__).with_name("versions").glob("*.sql")}
 
 
@@ -52,6 +60,15 @@ def test_an_upgrade_from_an_earlier_version_keeps_the_rows(earlier: Table) -> No
 def test_an_earlier_version_gets_the_shape_of_a_new_table(earlier: Table, new: ddl.Shape) -> None:
     ddl.apply(earlier.dsn)
     assert ddl.shape(earlier.dsn) == new
+
+
+def test_workers_that_did_not_tell_how_many_threads_they_have_go_on(dsn: str, new: ddl.Shape) -> None:
+    """As version 2 was for a while, before its release."""
+    ddl.apply(dsn, "ALTER TABLE scheduled_tasks_presence DROP COLUMN threads CASCADE")
+    ddl.apply(dsn, UNTOLD)
+    ddl.apply(dsn)
+    ddl.apply(dsn)
+    assert ddl.shape(dsn) == new
 
 
 def test_a_worker_claims_after_an_upgrade_from_an_earlier_version(earlier: Table) -> None:
