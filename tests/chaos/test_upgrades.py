@@ -1,4 +1,7 @@
-"""A table of an older form that is upgraded under load; then workers come, one after the other."""
+"""A table of an older form that is upgraded under load; then workers come, one after the other.
+
+Beside them work those of the release before.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from at_worker.store import admin
 from tests.chaos import audit
 from tests.chaos.experiment import Experiment
 from tests.chaos.faults import Fault
+from tests.chaos.older import OlderWorker
 from tests.processes import PATIENCE
 from tests.store.plain import PLAIN
 from tests.store.test_versions import VERSIONS
@@ -36,6 +40,13 @@ SELECT 'http_callback', jsonb_build_object('url', %(url)s::text), '2020-01-01', 
                ('failed', 3)) AS old (status, attempts),
        generate_series(1, 20)
 """
+# What a worker has completed, by the boot id.
+COMPLETED = """
+SELECT boot_id, count(*) FROM audit WHERE new_status = 'completed' AND old_status IS NOT NULL GROUP BY boot_id
+"""
+BUSY = "SELECT DISTINCT boot_id FROM audit"
+SOME = 30  # tasks
+ADVICE = "at-worker init-db upgrades the schema"
 FAILED = "SELECT id FROM scheduled_tasks WHERE status = 'failed'"
 
 
@@ -90,3 +101,46 @@ def test_an_older_table_is_upgraded_under_load_and_every_task_is_carried_out(exp
         experiment.wait_until_ended()
         assert worker.stop() == 0
     experiment.verify(failing=failed)
+
+
+def completed(table: Table, boot_id: str) -> int:
+    return sum(row["count"] for row in table.sql(COMPLETED) if row["boot_id"] == boot_id)
+
+
+def wait_for_more(table: Table, *boot_ids: str) -> None:
+    """Each of these completes some more tasks."""
+    wanted = {boot_id: completed(table, boot_id) + SOME for boot_id in boot_ids}
+    table.wait_for(lambda: all(completed(table, boot_id) >= most for boot_id, most in wanted.items()))
+
+
+@pytest.mark.parametrize("dsn", ["version 1"], indirect=True)
+def test_workers_of_the_release_before_work_on_beside_newer_ones_while_the_table_is_upgraded(
+    experiment: Experiment,
+) -> None:
+    table, url = experiment.table, f"{experiment.receiver.url}/"
+    with (
+        OlderWorker(table.dsn, "older-1") as staying,
+        OlderWorker(table.dsn, "older-2") as dying,
+        producers(table.dsn, url, count=1),
+    ):
+        wait_for_more(table, staying.boot_id, dying.boot_id)
+        with experiment.worker("too-early") as early:
+            assert early.wait() == 3
+        (line,) = (line for line in early.lines if ADVICE in line)
+        assert " ERROR " in line
+        assert {row["boot_id"] for row in table.sql(BUSY)} == {audit.NOBODY, staying.boot_id, dying.boot_id}
+        table.sql(admin.ddl())
+        wait_for_more(table, staying.boot_id, dying.boot_id)
+        with experiment.worker("newer", "--processes", "2") as newer:
+            newer.wait_for_line("Successfully connected to database", 2)
+            wait_for_more(table, staying.boot_id, dying.boot_id, *newer.processes())
+            experiment.faults.happened("killed", dying.boot_id)
+            dying.die()
+            wait_for_more(table, staying.boot_id, *newer.processes())
+            staying.stop()
+            wait_for_more(table, *newer.processes())
+            assert newer.stop() == 0
+    with experiment.worker("last") as last:
+        experiment.wait_until_ended()
+        assert last.stop() == 0
+    experiment.verify()
