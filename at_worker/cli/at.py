@@ -13,8 +13,8 @@ from at_worker.cli.what import check, what
 from at_worker.jsontext import Json
 from at_worker.store import changes, circumstances, listing
 from at_worker.store.changes import Order
-from at_worker.store.database import Session
 from at_worker.store.errors import Refused
+from at_worker.store.session import Session
 
 EXAMPLES = """
 \b

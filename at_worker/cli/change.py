@@ -12,8 +12,8 @@ from at_worker.cli.output import emit, json_option, say
 from at_worker.outcome import Status
 from at_worker.store import changes, listing
 from at_worker.store.changes import Change
-from at_worker.store.database import Session
 from at_worker.store.errors import Refused
+from at_worker.store.session import Session
 from at_worker.text import visible
 
 CANCEL_EXAMPLE = """

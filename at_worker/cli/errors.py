@@ -11,8 +11,9 @@ from at_worker.config import ConfigError, Settings, load, secret_values, unknown
 from at_worker.embedded import EmbeddedError
 from at_worker.engine.stop import EXIT_DATABASE, EXIT_SETTINGS
 from at_worker.log import configure
-from at_worker.store.database import Database, Session
+from at_worker.store.database import Database
 from at_worker.store.errors import Forbidden, Refused, Unavailable, Unusable
+from at_worker.store.session import Session
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from at_worker.cli.privatefile import open_private
 from at_worker.cli.progress import progress
 from at_worker.outcome import Status
 from at_worker.store import exporting, listing
-from at_worker.store.database import Session
 from at_worker.store.exporting import Choice
+from at_worker.store.session import Session
 
 # Telling each costs more than finding it.
 STEP = 1000

@@ -14,9 +14,9 @@ from at_worker.cli.output import emit, json_option, say, tasks
 from at_worker.cli.privatefile import open_private
 from at_worker.cli.progress import progress
 from at_worker.store import loading
-from at_worker.store.database import Session
 from at_worker.store.errors import Away
 from at_worker.store.loading import NewTask, OnDuplicate
+from at_worker.store.session import Session
 
 LISTED = 50
 

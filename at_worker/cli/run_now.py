@@ -18,9 +18,9 @@ from at_worker.durations import seconds
 from at_worker.jsontext import render_readable
 from at_worker.outcome import Status
 from at_worker.store import changes, circumstances, details, listing
-from at_worker.store.database import Session
 from at_worker.store.details import Details
 from at_worker.store.errors import Refused
+from at_worker.store.session import Session
 
 EXAMPLES = """
 \b

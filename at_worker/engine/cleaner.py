@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from at_worker import log
 from at_worker.engine.tally import Ended, Tally
 from at_worker.outcome import Settlement, Status, resolve_lost
-from at_worker.store.database import Session
 from at_worker.store.errors import Refused
 from at_worker.store.quarantine import in_halves
 from at_worker.store.recovery import Recovery, Stuck
+from at_worker.store.session import Session
 from at_worker.store.settling import Leftover, settle
 from at_worker.task import Claim
 

@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from at_worker.engine.poller import Announcement
-from at_worker.store.database import Database, Session
+from at_worker.store.database import Database
 from at_worker.store.errors import Unavailable
 from at_worker.store.lanes import Lane
+from at_worker.store.session import Session
 
 logger = logging.getLogger(__name__)
 

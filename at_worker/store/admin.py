@@ -3,8 +3,9 @@
 from importlib.resources import files
 from pathlib import Path
 
-from at_worker.store.database import Database, Session
+from at_worker.store.database import Database
 from at_worker.store.errors import MissingDatabase, MissingTable, Refused, Unavailable, Unusable
+from at_worker.store.session import Session
 
 SCHEMA_VERSION = 2
 

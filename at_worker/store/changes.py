@@ -7,8 +7,8 @@ from typing import LiteralString
 
 from at_worker import jsontext
 from at_worker.jsontext import Json
-from at_worker.store.database import Session
 from at_worker.store.errors import Refused
+from at_worker.store.session import Session
 
 SCHEDULE = """
 SELECT {home}.at_schedule(%(task_type)s, %(payload)s::jsonb, %(execute_at)s::timestamptz, %(options)s::jsonb)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from at_worker.store.database import Session
+from at_worker.store.session import Session
 
 # More that go before it are no better known.
 MOST_AHEAD = 10_000

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from at_worker.store.database import Session
 from at_worker.store.listing import may_read
+from at_worker.store.session import Session
 
 _ROW = """
 SELECT t.id, t.task_type, t.status, t.priority, t.execute_at, t.original_execute_at, t.expires_at, t.attempts,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from at_worker.outcome import Status
-from at_worker.store.database import Session
+from at_worker.store.session import Session
 
 # Times are written in the zone of the session, and lengths of time in its style.
 FORMS = "SELECT set_config('TimeZone', 'UTC', true), set_config('IntervalStyle', 'postgres', true)"

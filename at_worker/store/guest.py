@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 import psycopg
 
 from at_worker.store.connection import Connection
-from at_worker.store.database import Row, Session
+from at_worker.store.session import Row, Session
 
 Lent: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from at_worker.store.database import Session
+from at_worker.store.session import Session
 
 # What a task is about, in few words; plug-ins have payloads of any form.
 _ABOUT = """

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import LiteralString, NamedTuple
 
-from at_worker.store.database import Session
 from at_worker.store.errors import Refused
 from at_worker.store.quarantine import in_halves
+from at_worker.store.session import Session
 
 # The lines themselves, so that PostgreSQL reads the digits that the file holds. In binary form, where a text
 # needs no quotes: they take longer than the insert. OFFSET 0 has each line read once.

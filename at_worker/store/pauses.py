@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from at_worker.store.database import Session
+from at_worker.store.session import Session
 
 PAUSE = "SELECT {home}.at_pause(%(task_type)s, %(reason)s)"
 RESUME = "SELECT {home}.at_resume(%(task_type)s)"

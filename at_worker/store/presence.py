@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterable
 
 from at_worker import __version__
-from at_worker.store.database import Session
 from at_worker.store.errors import Away, Refused, Unavailable
+from at_worker.store.session import Session
 
 logger = logging.getLogger(__name__)
 

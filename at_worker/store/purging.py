@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from at_worker.store.database import Database, Session
+from at_worker.store.database import Database
 from at_worker.store.recovery import DONE, Recovery
+from at_worker.store.session import Session
 
 FINISHED = (*DONE, "failed")
 BATCH = 1000

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, Self, TypeVar
 
-from at_worker.store.database import Parameters, Row, Sessions
 from at_worker.store.errors import Refused
+from at_worker.store.session import Parameters, Row, Sessions
 
 logger = logging.getLogger(__name__)
 

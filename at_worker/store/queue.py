@@ -12,10 +12,10 @@ from at_worker import jsontext
 from at_worker.outcome import Settlement, Status
 from at_worker.store.claiming import CLAIM, SURVEY
 from at_worker.store.clock import Clock
-from at_worker.store.database import Sessions
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import Expired, expired, task
+from at_worker.store.session import Sessions
 from at_worker.store.settling import OURS, Leftover, leftover, settle, written
 from at_worker.task import Claim, Task
 

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from at_worker.store.clock import Clock
-from at_worker.store.database import Database, Row, Session
+from at_worker.store.database import Database
 from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import EXPIRED, TASK, TASK_WIDTH, Expired, task
+from at_worker.store.session import Row, Session
 from at_worker.task import Task
 
 

@@ -5,7 +5,7 @@ from math import inf
 from typing import NamedTuple
 
 from at_worker.store.clock import Clock
-from at_worker.store.database import Row
+from at_worker.store.session import Row
 from at_worker.task import Claim, Task
 
 EXPIRED = """

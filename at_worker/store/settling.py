@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from at_worker import jsontext
 from at_worker.jsontext import Json
 from at_worker.outcome import Settlement
-from at_worker.store.database import Row, Session
+from at_worker.store.session import Row, Session
 from at_worker.task import Claim
 
 

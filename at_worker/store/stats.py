@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
-from at_worker.store.database import Row, Session
+from at_worker.store.session import Row, Session
 
 # In pages of 8 KiB: up to there a table is read as a whole, in a second or two; of a larger one so many are.
 WHOLE = 32_768

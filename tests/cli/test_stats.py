@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from at_worker.store import stats
-from at_worker.store.database import addressed
+from at_worker.store.session import addressed
 from tests.cli.bulk import LATER
 from tests.cli.conftest import AtWorker
 from tests.tables import Table

@@ -25,9 +25,10 @@ from psycopg.rows import DictRow
 
 from at_worker.engine.cleaner import BATCH, FIRST, give_back
 from at_worker.outcome import Run, Settlement, Status, expire, hand_back, postpone, resolve
-from at_worker.store.database import Database, Session
+from at_worker.store.database import Database
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery, Stuck
+from at_worker.store.session import Session
 from at_worker.store.settling import Leftover
 from at_worker.task import Claim, Task
 from tests.model import life, rows, steps

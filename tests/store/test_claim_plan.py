@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 import pytest
 
 from at_worker.store.claiming import CLAIM, SURVEY
-from at_worker.store.database import addressed
+from at_worker.store.session import addressed
 from tests.tables import Table
 
 ROOM = 10

@@ -6,9 +6,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from at_worker.outcome import Settlement, Status
 from at_worker.store.claiming import SURVEY
-from at_worker.store.database import Database, addressed
+from at_worker.store.database import Database
 from at_worker.store.queue import Batch, Queue
 from at_worker.store.schema import BESIDE, TABLE
+from at_worker.store.session import addressed
 from at_worker.store.settling import Leftover
 from tests.tables import Table
 

@@ -3,8 +3,8 @@
 import pytest
 
 from at_worker.store.clock import Clock
-from at_worker.store.database import Row
 from at_worker.store.rows import task
+from at_worker.store.session import Row
 
 UID = "00000000-0000-0000-0000-000000000001"
 

@@ -1,4 +1,5 @@
-from at_worker.store.database import Database, addressed
+from at_worker.store.database import Database
+from at_worker.store.session import addressed
 from at_worker.store.waiting import MOST, WAITING, Waiting, waiting
 from tests.store.test_claim_plan import (
     Plan,
