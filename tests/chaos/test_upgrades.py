@@ -45,7 +45,7 @@ COMPLETED = """
 SELECT boot_id, count(*) FROM audit WHERE new_status = 'completed' AND old_status IS NOT NULL GROUP BY boot_id
 """
 BUSY = "SELECT DISTINCT boot_id FROM audit"
-SOME = 30  # tasks
+SOME, ENOUGH = 10, 400  # tasks
 ADVICE = "at-worker init-db upgrades the schema"
 FAILED = "SELECT id FROM scheduled_tasks WHERE status = 'failed'"
 
@@ -107,9 +107,11 @@ def completed(table: Table, boot_id: str) -> int:
     return sum(row["count"] for row in table.sql(COMPLETED) if row["boot_id"] == boot_id)
 
 
-def wait_for_more(table: Table, *boot_ids: str) -> None:
-    """Each of these completes some more tasks."""
+def let_each_work(experiment: Experiment, *boot_ids: str) -> None:
+    """There is enough to do for all of these, and each does some of it."""
+    table = experiment.table
     wanted = {boot_id: completed(table, boot_id) + SOME for boot_id in boot_ids}
+    experiment.submit(ENOUGH)
     table.wait_for(lambda: all(completed(table, boot_id) >= most for boot_id, most in wanted.items()))
 
 
@@ -123,22 +125,22 @@ def test_workers_of_the_release_before_work_on_beside_newer_ones_while_the_table
         OlderWorker(table.dsn, "older-2") as dying,
         producers(table.dsn, url, count=1),
     ):
-        wait_for_more(table, staying.boot_id, dying.boot_id)
+        let_each_work(experiment, staying.boot_id, dying.boot_id)
         with experiment.worker("too-early") as early:
             assert early.wait() == 3
         (line,) = (line for line in early.lines if ADVICE in line)
         assert " ERROR " in line
         assert {row["boot_id"] for row in table.sql(BUSY)} == {audit.NOBODY, staying.boot_id, dying.boot_id}
         table.sql(admin.ddl())
-        wait_for_more(table, staying.boot_id, dying.boot_id)
-        with experiment.worker("newer", "--processes", "2") as newer:
+        let_each_work(experiment, staying.boot_id, dying.boot_id)
+        with experiment.worker("newer", "--processes", "2", WORKER_CONCURRENCY="1") as newer:
             newer.wait_for_line("Successfully connected to database", 2)
-            wait_for_more(table, staying.boot_id, dying.boot_id, *newer.processes())
+            let_each_work(experiment, staying.boot_id, dying.boot_id, *newer.processes())
             experiment.faults.happened("killed", dying.boot_id)
             dying.die()
-            wait_for_more(table, staying.boot_id, *newer.processes())
+            let_each_work(experiment, staying.boot_id, *newer.processes())
             staying.stop()
-            wait_for_more(table, *newer.processes())
+            let_each_work(experiment, *newer.processes())
             assert newer.stop() == 0
     with experiment.worker("last") as last:
         experiment.wait_until_ended()
