@@ -1,7 +1,5 @@
 import gzip
 import json
-import os
-import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -284,44 +282,6 @@ def test_a_line_without_an_end_does_not_fill_the_memory(
 WRITING = """
 SELECT FROM pg_locks WHERE relation = 'scheduled_tasks'::regclass AND mode = 'RowExclusiveLock'
 """
-
-
-def test_an_import_that_is_killed_leaves_neither_tasks_nor_processes(tasks: Table, tmp_path: Path) -> None:
-    with started(tmp_path, "import", "-", DATABASE_URL=tasks.dsn) as process:
-        assert process.stdin is not None
-        process.stdin.write((json.dumps(GOOD).encode() + b"\n") * 7000)
-        process.stdin.flush()
-        tasks.wait_for(lambda: tasks.sql(WRITING))
-        helpers = tasks.wait_for(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text).split()
-        process.kill()
-    tasks.wait_for(lambda: not tasks.sql(WRITING))
-    tasks.wait_for(lambda: not any(Path("/proc", helper, "exe").exists() for helper in helpers))
-    assert count(tasks) == 0
-
-
-def test_a_check_that_is_killed_is_one_line_and_nothing_is_imported(tasks: Table, tmp_path: Path) -> None:
-    with started(tmp_path, "import", "-", DATABASE_URL=tasks.dsn) as process:
-        assert process.stdin is not None
-        process.stdin.write((json.dumps(GOOD).encode() + b"\n") * 7000)
-        process.stdin.flush()
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        (checks, *_) = tasks.wait_for(
-            lambda: [pid for pid in children.read_text().split() if checks_lines(pid)]
-        )
-        os.kill(int(checks), signal.SIGKILL)
-        _, said = process.communicate(json.dumps(GOOD).encode(), timeout=20)
-    assert (process.returncode, said.count(b"\n")) == (1, 1)
-    assert b"a process that checked lines was killed" in said
-    assert count(tasks) == 0
-
-
-def checks_lines(pid: str) -> bool:
-    """Whether this process is one that checks lines, and has begun: it has a thread that watches its parent.
-
-    One that dies while another is being spawned may leave concurrent.futures waiting for that one.
-    """
-    process = Path("/proc", pid)
-    return b"spawn_main" in (process / "cmdline").read_bytes() and len(list((process / "task").iterdir())) > 1
 
 
 def test_a_connection_that_ends_in_the_middle_leaves_nothing(tasks: Table, tmp_path: Path) -> None:
