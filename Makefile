@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test check chaos versions bench lock audit clean
+.PHONY: help demo run test check fuzz chaos versions bench lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ check: $(READY) ## linters, types and import layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+fuzz: $(READY) ## try ten times as many examples as the tests do, others each time: make fuzz ARGS=tests/timespec
+	$(BIN)/pytest -m hypothesis --hypothesis-profile=fuzz --timeout=1200 $(ARGS)
 
 SIZE ?= 10
 chaos: $(READY) ## bring faults about, SIZE (10) times as long as the tests do: make chaos SIZE=50 ARGS="-k kill"

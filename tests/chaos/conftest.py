@@ -1,3 +1,4 @@
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -20,6 +21,9 @@ HERE = Path(__file__).parent
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "patient: waits so long that only `make chaos` runs it")
     config.addinivalue_line("markers", "mounts: needs a namespace to mount in, which containers rarely have")
+    # `make test` chooses the same faults each time, so that a failure is the change's.
+    if config.option.chaos_seed is None:
+        config.option.chaos_seed = secrets.randbelow(10**6) if config.option.chaos_size > 1 else 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -458,8 +458,8 @@ def test_whatever_happens_the_table_is_as_the_model_says(
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS_PER_EXAMPLE,
-            database=None,
-            deadline=None,
+            # Where no seed was given.
+            derandomize=False,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -6,7 +6,7 @@ from email.message import EmailMessage, Message
 from email.policy import SMTP
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from at_worker import InvalidPayload
@@ -245,7 +245,6 @@ def test_a_payload_that_cannot_be_carried_out_names_its_field(field: str, payloa
 @given(
     payload=st.dictionaries(st.sampled_from(["to", "cc", "from", "subject", "body", "headers"]), st.text())
 )
-@settings(deadline=None, max_examples=200)
 def test_any_other_text_is_a_mail_or_an_invalid_payload(payload: dict[str, Json]) -> None:
     try:
         mail.parse({**LEAST, **payload}, Mailbox("", "at-worker", "host.example"))
@@ -364,7 +363,6 @@ def test_an_encoded_word_inside_an_encoded_word_stays_text() -> None:
 @given(
     subject=LINES.filter(str.strip), name=LINES, value=LINES, filename=LINES.filter(str.strip), body=st.text()
 )
-@settings(deadline=None, max_examples=300)
 def test_no_text_adds_a_header_or_a_long_line(
     subject: str, name: str, value: str, filename: str, body: str
 ) -> None:
@@ -400,13 +398,11 @@ def test_no_text_adds_a_header_or_a_long_line(
 
 
 @given(subject=LINES.filter(lambda text: "=?" not in text).map(str.strip).filter(bool))
-@settings(deadline=None, max_examples=300)
 def test_any_subject_arrives(subject: str) -> None:
     assert message(subject=subject)["Subject"] == subject
 
 
 @given(body=st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("\n\t .")))
-@settings(deadline=None, max_examples=300)
 def test_any_body_arrives(body: str) -> None:
     # A mail always ends with a line break.
     assert content(message(body=body)).replace("\r\n", "\n").rstrip("\n") == body.rstrip("\n")
@@ -462,7 +458,6 @@ def test_attachments_arrive_byte_for_byte() -> None:
 
 
 @given(filename=LINES.filter(lambda text: "=?" not in text).map(str.strip).filter(bool))
-@settings(deadline=None, max_examples=200)
 def test_any_file_name_arrives(filename: str) -> None:
     try:
         found = message(attachments=[file(filename=filename)])

@@ -329,7 +329,7 @@ def test_included_files_of_any_other_name_are_escaped(place: Place) -> None:
 
 
 @given(value=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_value_adds_anything_but_text_to_html(value: str, place: Place) -> None:
     place.write(t__subject__txt="s", t__txt="t", t__html="<p title='{{ value }}'>{{ value }}</p>")
     made = place.templates.render("t", {"value": value}).html
