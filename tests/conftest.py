@@ -23,6 +23,15 @@ settings.register_profile("fuzz", settings.get_profile("ci"), derandomize=False,
 settings.load_profile("ci")
 
 ROLES = ("at_producer", "at_monitor", "at_worker", "at_owner")
+# Who was killed may have sent a statement that has not begun: only when he is gone, nothing comes afterwards.
+EMPTY = """
+DO $$ BEGIN
+    PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+      WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid();
+    TRUNCATE scheduled_tasks, scheduled_tasks_paused, scheduled_tasks_attempts, scheduled_tasks_presence
+             RESTART IDENTITY;
+END $$
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("chaos")
     group.addoption("--chaos-seed", type=int, help="repeat the same faults")
     group.addoption("--chaos-size", type=float, default=1.0, help="how many times longer the experiments are")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "alters: changes more of its database than rows")
 
 
 @pytest.fixture(scope="session")
@@ -83,15 +96,32 @@ def empty_dsn(server_dsn: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def dsn(server_dsn: str, template: str) -> Iterator[str]:
+def fresh_dsn(server_dsn: str, template: str) -> Iterator[str]:
     """The address of a fresh database with the schema."""
     yield from _fresh(server_dsn, template)
+
+
+@pytest.fixture
+def dsn(fresh_dsn: str) -> str:
+    """The database of a test: a fresh one, unless its module or its directory says that another will do."""
+    return fresh_dsn
 
 
 @pytest.fixture(scope="module")
 def module_dsn(server_dsn: str, template: str) -> Iterator[str]:
     """The same for all tests of a module, which take back what they did."""
     yield from _fresh(server_dsn, template)
+
+
+@pytest.fixture
+def emptied_dsn(request: pytest.FixtureRequest) -> str:
+    """The same without rows and without whom the test before has left; a fresh one for who `alters` it."""
+    if request.node.get_closest_marker("alters"):
+        return str(request.getfixturevalue("fresh_dsn"))
+    dsn = str(request.getfixturevalue("module_dsn"))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(EMPTY)
+    return dsn
 
 
 @pytest.fixture

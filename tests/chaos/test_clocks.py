@@ -31,7 +31,7 @@ def test_workers_whose_clocks_are_hours_off_and_jump_are_as_punctual_as_others(
     with experiment.worker("jumps", **clock.environment) as jumps, experiment.worker("right") as right:
         jumps.wait_for_line("Successfully connected")
         assert logged(jumps) - datetime.now(UTC) > timedelta(seconds=1.9 * HOUR)
-        for offset in (-2 * HOUR, 48 * HOUR, 0.0)[: 2 + int(experiment.size)]:
+        for offset in (-2 * HOUR, 48 * HOUR, 0.0)[: 1 + int(experiment.size)]:
             arrived = len(experiment.receiver.arrivals)
             experiment.submit(RATE, spread=1.0)
             experiment.receiver.wait_for(arrived + RATE // 2, PATIENCE)

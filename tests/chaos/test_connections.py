@@ -157,7 +157,8 @@ def role(experiment: Experiment) -> Iterator[Role]:
     table.run(sql.SQL("DROP ROLE {}").format(identifier))
 
 
-@pytest.mark.parametrize("limit", [pytest.param(0, marks=pytest.mark.patient), LEAST])
+@pytest.mark.patient
+@pytest.mark.parametrize("limit", [0, LEAST])
 def test_a_limit_of_connections_slows_down_and_loses_nothing(
     limit: int, experiment: Experiment, role: Role
 ) -> None:
@@ -185,7 +186,7 @@ def test_a_server_that_lets_in_no_more_is_waited_for(experiment: Experiment) -> 
         worker.wait_for_line(BACK)
         held = experiment.submit(4, "/hold")
         experiment.receiver.wait_for(len(held), PATIENCE)
-        experiment.submit(200, spread=2.0)
+        experiment.submit(200, spread=1.0)
         while not worker.count(AWAY):
             experiment.table.sql(KILL_SESSIONS)
             _take_all(experiment.table.dsn, people)

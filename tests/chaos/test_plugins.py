@@ -56,6 +56,7 @@ def test_a_task_that_kills_its_worker_ends_as_failed_and_its_neighbours_survive(
     assert {experiment.table.row(task)["attempts"] for task in killers} == {ATTEMPTS}
 
 
+@pytest.mark.patient
 def test_tasks_that_never_return_cost_nobody_else_anything(experiment: Experiment, plugins: str) -> None:
     settings = {"WORKER_TASK_TIMEOUT": "0.5", "WORKER_CONCURRENCY": "4", "PYTHONPATH": plugins}
     with experiment.worker("w-1", **settings) as worker:

@@ -5,6 +5,8 @@ import time
 from contextlib import ExitStack
 from math import ceil
 
+import pytest
+
 from at_worker.store import admin
 from tests.chaos.experiment import Experiment
 from tests.processes import Worker
@@ -62,6 +64,7 @@ def test_rolling_restarts_under_load_cost_no_attempt_and_deliver_nothing_twice(
     assert set(experiment.receiver.attempts().values()) == {1}
 
 
+@pytest.mark.patient
 def test_what_outlasts_the_grace_is_told_and_done_again_by_the_next_worker(experiment: Experiment) -> None:
     slow = experiment.submit(4, "/turns")
     with experiment.worker("hasty", WORKER_SHUTDOWN_TIMEOUT="0.3") as hasty:

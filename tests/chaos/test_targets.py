@@ -13,7 +13,7 @@ from tests.servers.rabbitmq import Broker, External
 from tests.servers.smtp import smtp_server
 from tests.servers.tcp_proxy import Proxy, proxy
 
-FAULTS = 4
+FAULTS = 2
 TASKS = 50  # for each of them
 MANY_ATTEMPTS = 100
 MEGABYTE = 2**20

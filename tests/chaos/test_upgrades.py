@@ -50,9 +50,7 @@ ADVICE = "at-worker init-db upgrades the schema"
 FAILED = "SELECT id FROM scheduled_tasks WHERE status = 'failed'"
 
 
-@pytest.fixture(
-    params=["plain", *(pytest.param(f, marks=pytest.mark.patient) for f in FORMS if f != "plain")]
-)
+@pytest.fixture(params=FORMS)
 def dsn(request: pytest.FixtureRequest, empty_dsn: str) -> str:
     """The address of a table of an older form."""
     with psycopg.connect(empty_dsn, autocommit=True) as connection:
@@ -84,6 +82,7 @@ def producers(dsn: str, url: str, count: int = 2) -> Iterator[None]:
             thread.join()
 
 
+@pytest.mark.patient
 def test_an_older_table_is_upgraded_under_load_and_every_task_is_carried_out(experiment: Experiment) -> None:
     table, url = experiment.table, f"{experiment.receiver.url}/"
     table.sql(OLD_ROWS, url=url)

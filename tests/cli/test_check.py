@@ -15,6 +15,11 @@ from tests.tables import Table
 MAIL = {"to": "a@example.org", "subject": "s", "body": "b"}
 
 
+@pytest.fixture
+def dsn(emptied_dsn: str) -> str:
+    return emptied_dsn
+
+
 def test_all_is_well(table: Table, at_worker: AtWorker) -> None:
     table.insert("http_callback", {"url": "http://example.org/"})
     table.insert("rabbitmq", {"queue": "orders"}, execute_at="2030-05-17 09:30+00")
@@ -225,6 +230,7 @@ def test_a_table_that_is_not_ours_is_told(empty_dsn: str, at_worker: AtWorker) -
     assert "WRONG database: the columns of scheduled_tasks are not those of this version" in told.output
 
 
+@pytest.mark.alters
 def test_an_older_schema_names_the_remedy(table: Table, at_worker: AtWorker) -> None:
     table.sql("COMMENT ON TABLE scheduled_tasks IS NULL")
     told = at_worker("check", DATABASE_URL=table.dsn)

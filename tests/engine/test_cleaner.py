@@ -131,6 +131,7 @@ def test_without_a_retention_nothing_is_deleted(table: Table) -> None:
     assert table.row(task)["status"] == "completed"
 
 
+@pytest.mark.alters
 def test_a_row_that_a_rule_of_the_users_keeps_stuck_does_not_keep_the_others(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_row_that_a_rule_of_the_users_keeps_stuck_does_not_keep_the_others(
     assert f"refuses any end of task {kept}" in caplog.text
 
 
+@pytest.mark.alters
 def test_a_trigger_that_raises_at_commit_does_not_keep_the_others_stuck(table: Table) -> None:
     kept, free = (table.insert(status="processing", updated_at="2020-01-01T00:00:00Z") for _ in range(2))
     table.sql(

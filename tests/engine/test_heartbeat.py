@@ -78,6 +78,7 @@ def test_heartbeats_stop_for_a_task_that_was_taken_away(table: Table) -> None:
     assert table.row(task)["status"] == "cancelled"
 
 
+@pytest.mark.alters
 def test_a_heartbeat_that_is_refused_costs_the_others_none_and_is_told_once(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:

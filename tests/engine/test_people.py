@@ -103,6 +103,7 @@ def test_two_workers_with_the_same_name_do_not_hand_back_each_others_claims(tabl
         assert namesake.queue.hand_back_unheld([]) == []
 
 
+@pytest.mark.alters
 def test_a_trigger_of_the_users_own_finds_what_lies_beside_the_table(table: Table) -> None:
     table.sql(
         """
@@ -118,6 +119,7 @@ def test_a_trigger_of_the_users_own_finds_what_lies_beside_the_table(table: Tabl
     assert [row["status"] for row in table.sql("TABLE audit")] == ["processing", "completed"]
 
 
+@pytest.mark.alters
 def test_a_row_that_a_rule_of_the_users_keeps_pending_leaves_the_worker_ready_and_the_others_running(
     table: Table, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_late_result_does_not_touch_the_claim_of_its_successor(table: Table) -
     assert (row["status"], row["attempts"], row["result"]) == ("completed", 2, "of the owner")
 
 
+@pytest.mark.alters
 def test_one_bad_row_in_a_batch_fails_alone(table: Table) -> None:
     tasks = [table.insert(payload={"n": n}) for n in range(4)]
     table.sql(

@@ -82,6 +82,7 @@ def test_a_result_that_is_thrown_away_is_counted_so_and_as_nothing_else(table: T
         assert ended(worker) == {"discarded": 1}
 
 
+@pytest.mark.alters
 def test_a_result_that_postgresql_refuses_is_counted_as_the_failure_that_is_written(table: Table) -> None:
     for _ in range(2):
         table.insert()

@@ -424,9 +424,9 @@ def _settlement(task: Task, ending: Ending, ran: Ran) -> Settlement:
 
 
 @pytest.fixture
-def dsn(dsn: str) -> str:
+def dsn(emptied_dsn: str) -> str:
     """The same database, where nobody waits long for a lock: here that would be for ever."""
-    return f"{dsn}?options=-clock_timeout%3D2s"
+    return f"{emptied_dsn}?options=-clock_timeout%3D2s"
 
 
 @pytest.fixture
@@ -458,7 +458,7 @@ def test_whatever_happens_the_table_is_as_the_model_says(
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS_PER_EXAMPLE,
-            # Where no seed was given.
+            # A long walk has no seed.
             derandomize=False,
             suppress_health_check=list(HealthCheck),
         ),

@@ -298,7 +298,7 @@ def test_a_claim_and_replace_never_both_have_the_row(table: Table) -> None:
     def claim() -> None:
         with closing(Database(table.settings())) as database:
             database.open()
-            queue = Queue(database, "w/boot", None)
+            queue = Queue(database, "w/boot", None, survey_interval=0)
             together.wait(PATIENCE)
             while len(ran) < len(tasks):
                 batch = queue.claim(5, 0).tasks

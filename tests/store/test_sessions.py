@@ -1,9 +1,11 @@
 """Whatever a role or a database sets for its sessions: times, delays and texts stay right."""
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from at_worker.outcome import Settlement, Status
@@ -42,7 +44,16 @@ HOSTILE = [
     "search_path = pg_temp, public",
     "session_replication_role = 'replica'",
 ]
+RESET = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$"
 TEXT = "žluťoučký 日本 \\ ' 🕰"
+
+
+@pytest.fixture
+def dsn(emptied_dsn: str) -> Iterator[str]:
+    """The settings that a test makes are for sessions that begin after it: this one undoes them."""
+    with psycopg.connect(emptied_dsn, autocommit=True) as unimpressed:
+        yield emptied_dsn
+        unimpressed.execute(RESET)
 
 
 @pytest.mark.parametrize("setting", HOSTILE)

@@ -91,6 +91,7 @@ def test_what_was_found_is_told_at_most_once_a_second_and_summed(table: Table, t
     assert all(later - earlier >= SECOND * 0.99 for earlier, later in pairwise(times))
 
 
+@pytest.mark.alters
 def test_every_line_in_json_names_the_worker_and_the_task_that_it_is_about(
     table: Table, endpoint: Endpoint, tmp_path: Path
 ) -> None:
