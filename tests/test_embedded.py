@@ -63,6 +63,19 @@ def readable_wheel() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("made") / "pg"
+    with serve(directory):
+        return directory
+
+
+@pytest.fixture
+def kept(made: Path, tmp_path: Path) -> Path:
+    """The directory of an earlier run: to make one takes longer than most of these tests."""
+    return Path(shutil.copytree(made, tmp_path / "pg"))
+
+
 @pytest.fixture(params=["root", "root without namespaces", "nobody"] if ROOT else ["myself"])
 def own(request: pytest.FixtureRequest, tmp_path: Path, readable_wheel: Path) -> Own:
     """Start an owner process as each kind of user that can be had here."""
@@ -73,7 +86,8 @@ def own(request: pytest.FixtureRequest, tmp_path: Path, readable_wheel: Path) ->
             environment["PATH"] = f"{forbid(tmp_path, 'unshare')}:{environment['PATH']}"
         case "nobody":
             prefix = AS_NOBODY
-            os.chown(tmp_path, NOBODY, NOBODY)
+            for path in (tmp_path, *tmp_path.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
 
     @contextmanager
     def start(directory: Path) -> Iterator[Owner]:
@@ -145,8 +159,8 @@ def test_a_row_is_there_again_after_a_restart_at_the_same_address(own: Own, tmp_
     assert first.dsn == second.dsn
 
 
-def test_the_server_does_not_run_as_root(own: Own, tmp_path: Path) -> None:
-    with own(tmp_path / "pg") as owner, psycopg.connect(owner.dsn) as connection:
+def test_the_server_does_not_run_as_root(kept: Path, own: Own) -> None:
+    with own(kept) as owner, psycopg.connect(owner.dsn) as connection:
         connection.execute("CREATE TEMP TABLE status (line text)")
         connection.execute("COPY status FROM '/proc/self/status' WITH (DELIMITER E'\\x01')")
         row = connection.execute("SELECT line FROM status WHERE line LIKE 'Uid:%'").fetchone()
@@ -154,31 +168,31 @@ def test_the_server_does_not_run_as_root(own: Own, tmp_path: Path) -> None:
     assert "0" not in row[0].split()
 
 
-def test_a_killed_owner_leaves_no_process(own: Own, tmp_path: Path) -> None:
-    with own(tmp_path / "pg") as owner:
-        server = server_pid(tmp_path / "pg")
+def test_a_killed_owner_leaves_no_process(kept: Path, own: Own) -> None:
+    with own(kept) as owner:
+        server = server_pid(kept)
         keeper = parent_pid(server)
         owner.process.kill()
         wait_for_end(server, keeper)
 
 
-def test_an_interrupted_terminal_does_not_reach_the_server(tmp_path: Path) -> None:
-    with serve(tmp_path / "pg"):
-        server = server_pid(tmp_path / "pg")
+def test_an_interrupted_terminal_does_not_reach_the_server(kept: Path) -> None:
+    with serve(kept):
+        server = server_pid(kept)
         assert os.getsid(server) == os.getsid(parent_pid(server)) != os.getsid(0)
 
 
-def test_the_keeper_leaves_its_end_to_the_owner(tmp_path: Path) -> None:
-    with serve(tmp_path / "pg") as dsn:
-        keeper = parent_pid(server_pid(tmp_path / "pg"))
+def test_the_keeper_leaves_its_end_to_the_owner(kept: Path) -> None:
+    with serve(kept) as dsn:
+        keeper = parent_pid(server_pid(kept))
         os.kill(keeper, signal.SIGTERM)
         os.kill(keeper, signal.SIGINT)
         assert count(dsn) == 1
 
 
-def test_the_keeper_ends_with_its_server(tmp_path: Path) -> None:
-    with serve(tmp_path / "pg"):
-        server = server_pid(tmp_path / "pg")
+def test_the_keeper_ends_with_its_server(kept: Path) -> None:
+    with serve(kept):
+        server = server_pid(kept)
         keeper = parent_pid(server)
         os.kill(server, signal.SIGKILL)
         wait_for_end(keeper)
@@ -187,32 +201,32 @@ def test_the_keeper_ends_with_its_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "victims", [{"server"}, {"keeper"}, {"keeper", "server"}], ids=lambda v: "+".join(sorted(v))
 )
-def test_rows_outlive_a_kill(victims: set[str], tmp_path: Path) -> None:
-    with serve(tmp_path / "pg") as dsn:
+def test_rows_outlive_a_kill(victims: set[str], kept: Path) -> None:
+    with serve(kept) as dsn:
         assert count(dsn) == 1
-        server = server_pid(tmp_path / "pg")
+        server = server_pid(kept)
         keeper = parent_pid(server)
         if "keeper" in victims:
             os.kill(keeper, signal.SIGKILL)
         if "server" in victims:
             os.kill(server, signal.SIGKILL)
         wait_for_end(keeper)
-    with serve(tmp_path / "pg") as dsn:
+    with serve(kept) as dsn:
         assert count(dsn) == 2
     wait_for_end(server)
 
 
-def test_a_stale_pid_file_that_names_a_living_stranger_does_not_stop_the_start(tmp_path: Path) -> None:
-    with serve(tmp_path / "pg") as dsn:
+def test_a_stale_pid_file_that_names_a_living_stranger_does_not_stop_the_start(kept: Path) -> None:
+    with serve(kept) as dsn:
         assert count(dsn) == 1
-        server = server_pid(tmp_path / "pg")
+        server = server_pid(kept)
         keeper = parent_pid(server)
-        pid_file = tmp_path / "pg" / "data" / "postmaster.pid"
+        pid_file = kept / "data" / "postmaster.pid"
         stale = pid_file.read_text().replace(str(server), str(os.getpid()), 1)
         os.kill(server, signal.SIGKILL)
         wait_for_end(keeper)
     pid_file.write_text(stale)
-    with serve(tmp_path / "pg") as dsn:
+    with serve(kept) as dsn:
         assert count(dsn) == 2
 
 
@@ -225,13 +239,13 @@ def test_an_interrupted_initdb_is_done_anew(tmp_path: Path) -> None:
     assert not remains.exists()
 
 
-def test_a_second_owner_is_a_guest_of_the_first(tmp_path: Path) -> None:
-    with serve(tmp_path / "pg") as host:
-        server = server_pid(tmp_path / "pg")
-        with serve(tmp_path / "pg") as guest:
+def test_a_second_owner_is_a_guest_of_the_first(kept: Path) -> None:
+    with serve(kept) as host:
+        server = server_pid(kept)
+        with serve(kept) as guest:
             assert guest == host
             assert count(guest) == 1
-        assert server_pid(tmp_path / "pg") == server
+        assert server_pid(kept) == server
         assert count(host) == 2
 
 
@@ -248,18 +262,16 @@ def test_owners_that_start_together_share_one_server(tmp_path: Path) -> None:
     assert len(set(ports)) == 1
 
 
-def test_two_directories_have_two_servers(tmp_path: Path) -> None:
-    with serve(tmp_path / "one") as one, serve(tmp_path / "two") as two:
+def test_two_directories_have_two_servers(kept: Path, tmp_path: Path) -> None:
+    with serve(kept) as one, serve(tmp_path / "two") as two:
         assert (count(one), count(two)) == (1, 1)
 
 
-def test_an_address_that_somebody_else_took_is_replaced(tmp_path: Path) -> None:
-    with serve(tmp_path / "one"):
-        pass
-    dsn = (tmp_path / "one" / "dsn").read_text()
+def test_an_address_that_somebody_else_took_is_replaced(kept: Path, tmp_path: Path) -> None:
+    dsn = (kept / "dsn").read_text()
     with serve(tmp_path / "two") as other:
-        (tmp_path / "one" / "dsn").write_text(dsn.replace(str(urlsplit(dsn).port), str(urlsplit(other).port)))
-        with serve(tmp_path / "one") as one:
+        (kept / "dsn").write_text(dsn.replace(str(urlsplit(dsn).port), str(urlsplit(other).port)))
+        with serve(kept) as one:
             assert urlsplit(one).port != urlsplit(other).port
             assert count(one) == 1
 
@@ -275,36 +287,30 @@ def test_the_password_is_private(tmp_path: Path) -> None:
             psycopg.connect(dsn.replace(password, "guess"))
 
 
-def test_the_environment_of_another_server_is_ignored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_of_another_server_is_ignored(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "PGSSLMODE": "require",
         "PGHOSTADDR": "127.0.0.2",
         "PGOPTIONS": "-c nonsense=1",
     }.items():
         monkeypatch.setenv(name, value)
-    with serve(tmp_path / "pg") as dsn:
+    with serve(kept) as dsn:
         assert dsn
 
 
-def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path: Path) -> None:
-    with serve(tmp_path / "pg"):
-        pass
-    (tmp_path / "pg" / "data" / "PG_VERSION").write_text("9.6\n")
+def test_a_server_that_cannot_start_says_why_in_one_line(kept: Path) -> None:
+    (kept / "data" / "PG_VERSION").write_text("9.6\n")
     with (
         pytest.raises(EmbeddedError, match="database files are incompatible with server") as caught,
-        serve(tmp_path / "pg"),
+        serve(kept),
     ):
         pass
     assert "\n" not in str(caught.value)
 
 
-def test_a_lost_password_is_said_so(tmp_path: Path) -> None:
-    with serve(tmp_path / "pg"):
-        pass
-    (tmp_path / "pg" / "dsn").unlink()
-    with pytest.raises(EmbeddedError, match="holds the password"), serve(tmp_path / "pg"):
+def test_a_lost_password_is_said_so(kept: Path) -> None:
+    (kept / "dsn").unlink()
+    with pytest.raises(EmbeddedError, match="holds the password"), serve(kept):
         pass
 
 

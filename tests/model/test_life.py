@@ -40,7 +40,7 @@ AT_MODEL_STEPS = os.environ.get("AT_MODEL_STEPS")
 STEPS_PER_EXAMPLE = 50
 # After ten examples Hypothesis goes on with copies of them that differ in a step or two.
 EXAMPLES = 10
-WALKS = -(-int(AT_MODEL_STEPS or 5000) // (EXAMPLES * STEPS_PER_EXAMPLE))
+WALKS = -(-int(AT_MODEL_STEPS or 2500) // (EXAMPLES * STEPS_PER_EXAMPLE))
 MOST_ROWS = 3
 LOOK_AHEAD: Hour = 1
 DELAYS = [rows.delay(hours).total_seconds() for hours in life.RETRY_DELAYS]
