@@ -122,7 +122,9 @@ class Messages:
 
     task_type = "rabbitmq"
     marker = b"x-at-worker-task-id"
-    patient: tuple[str, ...] = ("cut", "away", "half open", "killed", "stopped", "blocked", "halted")
+    patient: tuple[str, ...] = (
+        *("cut", "away", "half open", "reply lost", "killed", "stopped", "blocked", "halted"),
+    )
 
     def __init__(self, broker: Broker | External, table: Table) -> None:
         self._broker = broker
