@@ -20,7 +20,7 @@ RECEIVER = "localhost:8000"
 VOLATILE = (
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)?", "TIME"),
     (r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}", "TIME"),
-    (r"\d+(\.\d+)? (ms|s|min|h|d)\b( \d+ (s|min|h)\b)?", "LENGTH"),
+    (r"\d[\d,]*(\.\d+)? (ms|s|min|h|d)\b( \d+ (s|min|h)\b)?", "LENGTH"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
     (r"w-1/[0-9a-f]+", "WORKER"),
     (r'"ms": \d+|webhook-timestamp: \d+', "NUMBER"),

@@ -42,13 +42,13 @@ def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_insta
 
 
 def test_no_task_starts_early(table: Table) -> None:
-    with bench(table, WORKER_BATCH_SIZE="50", WORKER_CONCURRENCY="50") as worker:
-        table.sql(
-            "INSERT INTO scheduled_tasks (task_type, execute_at)"
-            " SELECT 'probe', now() + n * interval '5 ms' FROM generate_series(1, 49) n"
-        )
-        worker.poll()
-        assert worker.runner.held > 0
+    with opened(table, WORKER_BATCH_SIZE="50", WORKER_CONCURRENCY="50") as worker:
+        while worker.runner.held == 0:  # on a busy machine all may be due before they are claimed
+            table.sql(
+                "INSERT INTO scheduled_tasks (task_type, execute_at)"
+                " SELECT 'probe', now() + n * interval '5 ms' FROM generate_series(1, 49) n"
+            )
+            worker.poll()
         _count_down(table, worker)
     assert table.sql("SELECT count(*) AS early FROM scheduled_tasks WHERE started_at < execute_at") == [
         {"early": 0}
@@ -56,8 +56,8 @@ def test_no_task_starts_early(table: Table) -> None:
 
 
 def test_a_task_beyond_the_look_ahead_is_left_for_others_until_it_is_near(table: Table) -> None:
-    task = _soon(table, 1250)
-    with bench(table) as worker:
+    with opened(table) as worker:
+        task = _soon(table, 1250)
         pause = worker.poll()
         assert table.row(task)["status"] == "pending"
         assert 0.5 < pause <= 1.0
@@ -86,17 +86,19 @@ def test_held_tasks_reserve_no_thread(table: Table) -> None:
 
 
 def test_no_more_is_held_than_can_start(table: Table) -> None:
-    for _ in range(10):
-        _soon(table, 240)
-    with bench(table, WORKER_CONCURRENCY="4") as worker:
+    with opened(table, WORKER_CONCURRENCY="4") as worker:
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, execute_at)"
+            " SELECT 'probe', now() + interval '240 ms' FROM generate_series(1, 10)"
+        )
         worker.poll()
         worker.poll()
         assert worker.runner.held == 4
 
 
 def test_held_tasks_are_handed_back_uncounted_when_the_worker_stops(table: Table) -> None:
-    task = _soon(table, 200)
-    with bench(table) as worker:
+    with opened(table) as worker:
+        task = _soon(table, 200)
         worker.poll()
         for held in worker.runner.unstarted():
             worker.execution.give_back(held)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -25,7 +26,8 @@ HOSTILE = [
     "standard_conforming_strings = off",
     "bytea_output = 'escape'",
     "extra_float_digits = -15",
-    "statement_timeout = 1",
+    # It counts until the worker has its own; on a busy machine those few statements take some milliseconds.
+    "statement_timeout = 100",
     "lock_timeout = 1",
     "idle_in_transaction_session_timeout = 1",
     "default_transaction_isolation = 'serializable'",
@@ -44,6 +46,10 @@ HOSTILE = [
     "search_path = pg_temp, public",
     "session_replication_role = 'replica'",
 ]
+LIMITS: LiteralString = """
+    SELECT current_setting('statement_timeout'), current_setting('lock_timeout'),
+           current_setting('idle_in_transaction_session_timeout')
+"""
 RESET = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET ALL', current_database()); END $$"
 TEXT = "žluťoučký 日本 \\ ' 🕰"
 
@@ -78,6 +84,7 @@ def test_a_task_is_worked_off_as_always(setting: str, table: Table) -> None:
         queue.beat([task.claim])
         with Recovery(database, 300, None).stuck(0, 10) as (session, stuck):
             assert (stuck, session.rows("SELECT 1 WHERE true")) == ([], [(1,)])
+            assert session.rows(LIMITS) == [("24s", "18s", "30s")]
         end = Settlement(task, Status.PENDING, attempted=True, delay=90.0, error=TEXT)
         assert not queue.settle([end]).lost
     row = table.row(task_id)

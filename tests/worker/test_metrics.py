@@ -198,10 +198,6 @@ def test_types_that_anyone_invents_make_no_series(scraped: Scraped, table: Table
     assert "waits" not in after.text
 
 
-def test_another_path_names_those_that_there_are(scraped: Scraped) -> None:
-    assert probe(scraped.port, "/") == (404, "try /healthz, /readyz, /metrics")
-
-
 def test_a_process_that_shows_no_metrics_does_without_their_library() -> None:
     look = "import sys, at_worker.app, at_worker.cli; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
