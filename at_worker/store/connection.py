@@ -1,12 +1,14 @@
 """One connection to PostgreSQL: where it finds the table, what its session is like, how long it waits."""
 
 import time
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import psycopg
 from psycopg import sql
-from psycopg.abc import PQGen
+from psycopg.abc import Buffer, PQGen
 from psycopg.rows import TupleRow
+from psycopg.types.datetime import TimestamptzLoader
 
 from at_worker import jsontext
 from at_worker.store.errors import MissingTable, Unusable
@@ -78,6 +80,13 @@ def _bounded(steps: PQGen[_Result], seconds: float) -> PQGen[_Result]:
         result: _Result = end.value
         return result
     raise _NoAnswer(f"no answer to a statement within {seconds:g} s")
+
+
+class InUtc(TimestamptzLoader):
+    """Times in UTC: of two in a zone of their own Python tells how far apart the clocks on the wall were."""
+
+    def load(self, data: Buffer) -> datetime:
+        return super().load(data).astimezone(UTC)
 
 
 class Connection(psycopg.Connection[TupleRow]):

@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from at_worker.config import ConfigError, Settings
 from at_worker.store import errors
-from at_worker.store.connection import Connection
+from at_worker.store.connection import Connection, InUtc
 from at_worker.store.errors import Away, Full, Unavailable
 from at_worker.store.session import Session, text_of, translated
 
@@ -123,6 +123,7 @@ class Database:
 
     def _configure(self, connection: Connection) -> None:
         connection.deadline = self._deadline
+        connection.adapters.register_loader("timestamptz", InUtc)
 
 
 def _conninfo(settings: Settings) -> str:

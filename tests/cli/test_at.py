@@ -42,6 +42,7 @@ def test_scripts_get_the_id_on_stdout(at: AtWorker) -> None:
 
 
 def test_it_counts_in_whole_minutes_as_at_does(tasks: Table, at: AtWorker) -> None:
+    tasks.sql("SET TimeZone = 'UTC'")
     (before,) = tasks.sql("SELECT now()")
     at("now", "+", "1", "minute", *HTTP)
     row = tasks.row(1)

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import AtWorker
 from tests.processes import worker
 from tests.servers.http import refusing
+from tests.store.test_applying import set_default
 from tests.tables import Table
 from tests.worker.endpoint import Endpoint
 
@@ -220,6 +221,17 @@ def test_a_task_that_somebody_holds(statement: str, crew: Table, why: Why, endpo
             why(task),
         )
     crew.wait(task, "completed")
+
+
+def test_a_length_of_time_is_right_also_where_clocks_were_set_back_meanwhile(
+    table: Table, at_worker: AtWorker
+) -> None:
+    set_default(table.dsn, "TimeZone = 'Europe/Berlin'")
+    start = "2026-10-25 00:30Z"
+    columns = {"execute_at": start, "started_at": start, "completed_at": "2026-10-25 01:30Z", "attempts": 1}
+    task = table.insert("email", status="completed", locked_by="w-1/a", **columns)
+    told = at_worker("why", str(task), DATABASE_URL=table.dsn)
+    assert told.stdout.endswith(" by w-1/a: it started 0 ms late and took 1 h.\n")
 
 
 def test_a_monitor_may_ask(table: Table, login: Callable[[str], str], at_worker: AtWorker) -> None:

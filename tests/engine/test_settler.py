@@ -188,6 +188,7 @@ def test_results_that_cannot_be_written_hold_up_claiming_before_memory(table: Ta
         assert worker.leases.count > 0
 
 
+@pytest.mark.alters
 def test_what_was_written_of_a_batch_before_the_rest_failed_is_counted_once(table: Table) -> None:
     tasks = [table.insert(payload=n) for n in range(4)]
     table.sql(IN_THE_WAY)
