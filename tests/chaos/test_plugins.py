@@ -11,6 +11,7 @@ from tests.chaos.faults import Fault
 from tests.entry_points import offering
 
 ATTEMPTS = 2
+MANY_ATTEMPTS = 100
 AT_ONCE = 30  # all threads but those that are kept for other destinations
 
 
@@ -80,7 +81,8 @@ def test_a_task_that_eats_all_memory_costs_no_thread_and_no_task(
     with experiment.worker("w-1", PYTHONPATH=plugins) as worker:
         with experiment.faults.lasting("no memory"):
             hungry = insert(experiment, "eats", 3)
-            experiment.submit(300, spread=3.0)
+            # On a busy machine it lasts for more than a few attempts of the others.
+            experiment.insert("http_callback", {"url": experiment.receiver.url}, 300, 3.0, MANY_ATTEMPTS)
             for task in hungry:
                 experiment.table.wait(task, "failed")
         experiment.wait_until_ended()
