@@ -32,7 +32,10 @@ class Postpone:
 
 @dataclass(slots=True)
 class _Returns:
-    """When postponed tasks come back: about as many as in the last pause are expected in this one."""
+    """When postponed tasks come back: about as many as in the last pause are expected in this one.
+
+    Where there are more, they come so close together that none waits for much longer than two pauses.
+    """
 
     last: float = 0.0
     count: int = 0
@@ -43,8 +46,10 @@ class _Returns:
         if now >= self.until:
             self.expected, self.count, self.until = self.count, 0, now + pause
         self.count += 1
-        apart = pause / self.expected if self.expected else CLOSEST
-        self.last = max(self.last + min(max(apart, CLOSEST), WIDEST), earliest)
+        apart = min(max(pause / self.expected, CLOSEST), WIDEST) if self.expected else CLOSEST
+        if self.last + apart > earliest + pause:
+            apart = CLOSEST
+        self.last = max(self.last + apart, earliest)
         return self.last
 
 

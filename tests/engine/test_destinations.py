@@ -293,6 +293,17 @@ def postponed(destinations: Destinations, name: str, now: float) -> float:
     return verdict.seconds
 
 
+def test_more_tasks_than_were_expected_do_not_wait_for_longer() -> None:
+    destinations = Destinations(32, None)
+    broken(destinations)
+    now, longest = START, 0.0
+    for tasks in (10, 10, 20_000):
+        now += LONGEST_PAUSE
+        attempt(destinations, "dead:80", now, unreachable="refused")
+        longest = max(postponed(destinations, "dead:80", now) for _ in range(tasks))
+    assert longest < 2 * LONGEST_PAUSE
+
+
 def test_tasks_of_a_destination_that_stays_slow_come_back_less_often() -> None:
     destinations = Destinations(32, 2)
     filled(destinations, "one")
