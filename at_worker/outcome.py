@@ -75,8 +75,7 @@ class Settlement(NamedTuple):
         return self.task.claim
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """When an attempt ran, in monotonic seconds."""
 
     started: float

@@ -1,14 +1,14 @@
 """The queue of at-worker, used without its worker: what a claim costs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from at_worker.config import load
 from at_worker.outcome import Settlement, Status
 from at_worker.store.database import Database
 from at_worker.store.queue import Queue
-from at_worker.task import Claim
+from at_worker.task import Task
 
 LOOK_AHEAD = 0.25  # seconds, as the worker does
 
@@ -22,18 +22,18 @@ class Claimer:
         self.seconds: list[float] = []
         self.settling: list[float] = []
 
-    def claim(self, room: int) -> list[Claim]:
+    def claim(self, room: int) -> tuple[Task, ...]:
         """One timed claim."""
         self._turn += 1
         began = time.perf_counter()
         batch = self._queue.claim(room, self._turn, ahead=room, look_ahead=LOOK_AHEAD)
         self.seconds.append(time.perf_counter() - began)
-        return [task.claim for task in batch.tasks]
+        return batch.tasks
 
-    def settle(self, claims: list[Claim]) -> None:
+    def settle(self, tasks: Sequence[Task]) -> None:
         """All of them succeeded."""
         now = time.monotonic()
-        settlements = [Settlement(claim, Status.COMPLETED, started=now, ended=now) for claim in claims]
+        settlements = [Settlement(task, Status.COMPLETED, started=now, ended=now) for task in tasks]
         if settlements:
             began = time.perf_counter()
             self._queue.settle(settlements)

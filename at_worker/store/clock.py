@@ -30,6 +30,11 @@ class Clock:
             self._older = self._recent = difference
         self._recent = min(self._recent, difference)
 
+    @property
+    def shift(self) -> float:
+        """What is to be added to an instant of the database to get one of the monotonic clock."""
+        return min(self._recent, self._older)
+
     def monotonic(self, database: float) -> float:
         """The monotonic instant at which it is `database` there."""
-        return database + min(self._recent, self._older)
+        return database + self.shift

@@ -117,16 +117,17 @@ class Queue:
         claimed = [row[5:] for row in rows if row[5] is not None]
         self._clock.observe(database_time, replied)
         self._claimed_some = bool(claimed)
+        # Of each lane the last row is the farthest.
+        reached = {(row[6], row[1]): (row[2], row[3]) for row in claimed}
         self._lanes.end(
             (Lane(*lane) for lane in json.loads(found or "[]")),
-            ((Lane(row[6], row[1]), Place(row[2], row[3])) for row in claimed),
+            ((Lane(*lane), Place(*place)) for lane, place in reached.items()),
             exhausted=began if len(claimed) < room else None,
         )
+        shift = self._clock.shift
         return Batch(
             tuple(
-                task(row[3:], self._clock, replied, look_ahead)
-                for row in claimed
-                if row[0] == Status.PROCESSING
+                task(row[3:], shift, replied, look_ahead) for row in claimed if row[0] == Status.PROCESSING
             ),
             tuple(expired(row[3:]) for row in claimed if row[0] != Status.PROCESSING),
             None if coming is None else self._clock.monotonic(coming) - replied,

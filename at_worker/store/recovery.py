@@ -128,7 +128,8 @@ class Recovery:
         now = time.monotonic()
         if rows:
             self._clock.observe(rows[0][TASK_WIDTH], now)
-        return [Stuck(task(row[:TASK_WIDTH], self._clock, now), *row[TASK_WIDTH + 1 :]) for row in rows]
+        shift = self._clock.shift
+        return [Stuck(task(row[:TASK_WIDTH], shift, now), *row[TASK_WIDTH + 1 :]) for row in rows]
 
     def next_stuck(self) -> float | None:
         """Seconds until the oldest heartbeat of all claimed tasks runs out, or None where there are none."""

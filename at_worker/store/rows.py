@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from math import inf
 from typing import NamedTuple
 
-from at_worker.store.clock import Clock
 from at_worker.store.session import Row
 from at_worker.task import Claim, Task
 
@@ -35,14 +34,16 @@ class Expired(NamedTuple):
     attempt: int
 
 
-def task(row: Row, clock: Clock, claimed: float, look_ahead: float = inf) -> Task:
+def task(row: Row, shift: float, claimed: float, look_ahead: float = inf) -> Task:
     """Build a Task from the columns of TASK; `claimed` is the monotonic instant of the reply.
+
+    `shift` leads from the database's clock to the monotonic one.
 
     No claim brings what is due later than its look-ahead: a clock that was set back while it ran says so.
     """
     (task_id, seq, uid, kind, payload, context, result, scheduled, due, expires) = row[:_ATTEMPTS]
     attempts, max_attempts, retry_delays = row[_ATTEMPTS:]
-    instant = min(clock.monotonic(due), claimed + look_ahead)
+    instant = min(due + shift, claimed + look_ahead)
     return Task(
         Claim(task_id, seq),
         uid,
@@ -54,7 +55,7 @@ def task(row: Row, clock: Clock, claimed: float, look_ahead: float = inf) -> Tas
         attempts,
         max_attempts,
         tuple(retry_delays) if retry_delays else (),
-        None if expires is None else clock.monotonic(expires),
+        None if expires is None else expires + shift,
         instant,
         max(instant, claimed),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from at_worker import jsontext
 from at_worker.jsontext import Json
-from at_worker.outcome import Settlement
+from at_worker.outcome import Settlement, Status
 from at_worker.store.session import Row, Session
 from at_worker.task import Claim
 
@@ -28,7 +28,9 @@ OURS = "(%(holder)s::text IS NULL OR t.locked_by = %(holder)s)"
 # no longer ours.
 _SETTLE = """
 WITH ended AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(ended)s::json)
+    SELECT id, claim_seq, coalesce(status, 'completed') AS status, coalesce(attempted, 1) AS attempted,
+           delay, error, result, started_ago, ended_ago
+      FROM json_to_recordset(%(ended)s::json)
            AS e (id bigint, claim_seq bigint, status text, attempted int, delay float8, error text,
                  result text, started_ago bigint, ended_ago bigint)
 ), held AS MATERIALIZED (
@@ -133,13 +135,13 @@ def written(session: Session, settlements: Sequence[Settlement], holder: str) ->
 
 
 def _ended(settlement: Settlement, now: float) -> dict[str, Json]:
-    """A settlement as SETTLE reads it; what is not there is NULL."""
-    row: dict[str, Json] = {
-        "id": settlement.task.claim.id,
-        "claim_seq": settlement.task.claim.seq,
-        "status": settlement.status,
-        "attempted": int(settlement.attempted),
-    }
+    """A settlement as SETTLE reads it; what is not there is as of a success, or NULL."""
+    task_id, seq = settlement.task.claim
+    row: dict[str, Json] = {"id": task_id, "claim_seq": seq}
+    if settlement.status is not Status.COMPLETED:
+        row["status"] = settlement.status
+    if not settlement.attempted:
+        row["attempted"] = 0
     if settlement.delay is not None:
         row["delay"] = settlement.delay
     if settlement.error is not None:

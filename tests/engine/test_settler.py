@@ -211,7 +211,7 @@ def test_ends_that_were_written_and_whose_reply_was_lost_are_counted_as_what_the
         worker.probe.behave = lambda _payload, attempt: outcomes[tasks.index(attempt.task_id)]
         worker.poll()
         assert worker.wait()
-        lost = proxy.lose_reply(b'"attempted"', reset=True)
+        lost = proxy.lose_reply(b'"started_ago"', reset=True)
         with pytest.raises(Away):
             worker.settler.turn()
         assert lost.happened.is_set()
