@@ -60,6 +60,7 @@ $(POSTGRES)/%: | $(READY)
 	rm -r $@.wheel
 
 bench: $(BENCH)/ready ## measure beside the peers, 25 minutes; shorter: make bench ARGS=--quick
+	$(BENCH)/bin/mypy --config-file bench/mypy.ini
 	$(BENCH)/bin/python -m bench $(ARGS)
 
 # uv resolves for every platform and Python at once; --no-config keeps a machine's own indexes out.
