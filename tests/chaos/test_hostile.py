@@ -118,6 +118,10 @@ def test_a_dead_and_a_slow_receiver_do_not_make_a_healthy_one_late(experiment: E
         experiment.wait_until_ended()
         batches = {"alone": experiment.submit(count, spread=seconds)}
         experiment.wait_until_ended(seconds + PATIENCE)
+        # What any other tasks at the same time cost.
+        experiment.submit(2 * count, "/others", spread=seconds)
+        batches["beside as many that are well"] = experiment.submit(count, spread=seconds)
+        experiment.wait_until_ended(seconds + PATIENCE)
         urls = [f"http://127.0.0.1:{port}/" for port in (dead, slow)]
         sick = [
             task
