@@ -11,7 +11,7 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
 SLOW = 0.5
 SLOW_PAUSE = 1.0
-LONGEST_SLOW_PAUSE = 20.0
+LONGEST_SLOW_PAUSE = 60.0
 # The last of those that wait gets its turn in so many seconds; meanwhile they keep others from being claimed.
 LONGEST_QUEUE = 0.1
 # About so many of the latest tasks make up the usual time of one.
