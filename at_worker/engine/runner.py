@@ -11,12 +11,13 @@ from typing import Self
 
 from at_worker import log
 from at_worker.engine.agenda import Agenda
+from at_worker.engine.crew import Crew, Hand
 from at_worker.engine.stop import thread
 from at_worker.task import Task
 
 logger = logging.getLogger(__name__)
 
-RECENT = 0.03
+RECENT = 0.06
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +40,7 @@ class Runner:
     moment are held and reserve no thread. `carry_out` returns False where a task left its thread to wait for
     another.
 
-    Among the idle threads one is the leader: it sleeps until the next instant and runs that task itself, so
-    that no second thread has to wake in between (Leader/Followers, Schmidt et al., POSA 2). The others are
-    woken one at a time, the next by the one that woke: many short tasks take few threads, and only as many
-    wake-ups, while tasks that wait for something let the next thread come at once.
+    Which thread runs which is the Crew's to say.
     """
 
     def __init__(
@@ -59,12 +57,7 @@ class Runner:
         self._agenda = Agenda()
         self._running: set[Running] = set()
         self._ends: deque[float] = deque()
-        # A sleeping thread waits for the release of a lock of its own. The last to fall asleep wakes first:
-        # what it needs is still in the caches, and its connections are open.
-        self._asleep: list[threading.Lock] = []
-        self._leader: threading.Lock | None = None
-        self._alarm = 0.0
-        self._waking = 0
+        self._crew = Crew(self._lock)
         self._closed = False
         self.written_off = 0
         self.freed: Callable[[], None] = lambda: None
@@ -94,17 +87,14 @@ class Runner:
         with self._lock:
             self._agenda.proceed(time.monotonic())
             self._agenda.add(tasks)
-            self._wake_one()
+            self._crew.wake()
 
     def hold(self, tasks: Sequence[Task]) -> None:
         """Start these tasks when their time comes, never before it."""
         with self._lock:
             self._agenda.hold(tasks)
-            following = self._agenda.following
-            if self._leader is None:
-                self._wake_one()
-            elif following is not None and following < self._alarm:
-                self._wake_leader(self._leader)
+            if self._agenda.following is not None:
+                self._crew.expect(self._agenda.following)
 
     def running(self) -> list[Running]:
         with self._lock:
@@ -151,19 +141,14 @@ class Runner:
     ) -> None:
         with self._lock:
             self._closed = True
-            if self._leader is not None:
-                self._asleep.append(self._leader)
-            for sleeper in self._asleep:
-                sleeper.release()
-            self._asleep.clear()
+            self._crew.dismiss()
 
     def _spawn(self) -> None:
         thread("runner", self._serve).start()
 
     def _serve(self) -> None:
-        alarm_clock = threading.Lock()
-        alarm_clock.acquire()
-        while (running := self._next(alarm_clock)) is not None:
+        hand = Hand()
+        while (running := self._next(hand)) is not None:
             log.here.subject = running.task
             ended = True
             try:
@@ -177,61 +162,28 @@ class Runner:
                 return
             self.freed()
 
-    def _next(self, sleeper: threading.Lock) -> Running | None:
+    def _next(self, hand: Hand) -> Running | None:
         """What the calling thread is to run; it sleeps until there is something. None at the end."""
         while True:
             with self._lock:
                 now = time.monotonic()
                 self._agenda.proceed(now)
-                task = self._agenda.take()
-                if task is not None:
-                    running = Running(task, now, now + self._timeout)
-                    self._running.add(running)
-                    if self._agenda.due or (self._agenda.held and self._leader is None):
-                        self._wake_one()
-                    return running
-                if self._closed:
-                    return None
-                until = self._fall_asleep(sleeper)
-            self._sleep(sleeper, until)
-
-    def _fall_asleep(self, sleeper: threading.Lock) -> float | None:
-        """Until when the thread is to sleep: the leader until the next instant, others until woken."""
-        following = self._agenda.following
-        if following is None or self._leader is not None:
-            self._asleep.append(sleeper)
-            return None
-        self._leader = sleeper
-        self._alarm = following
-        return following
-
-    def _sleep(self, sleeper: threading.Lock, until: float | None) -> None:
-        if until is None:
-            sleeper.acquire()
-        elif not sleeper.acquire(timeout=max(0.0, until - time.monotonic())):
-            with self._lock:
-                if self._leader is sleeper:
-                    self._leader = None
-                    return
-            # Somebody has woken it in this very moment.
-            sleeper.acquire()
-        with self._lock:
-            self._waking -= 1
-
-    def _wake_one(self) -> None:
-        """Wake an idle thread, unless one is waking that will look what is to be done, and wake the next."""
-        if self._waking > 0:
-            return
-        if self._asleep:
-            self._waking += 1
-            self._asleep.pop().release()
-        elif self._leader is not None:
-            self._wake_leader(self._leader)
-
-    def _wake_leader(self, leader: threading.Lock) -> None:
-        self._leader = None
-        self._waking += 1
-        leader.release()
+                if self._agenda.due and self._crew.is_spare(hand):
+                    sleep = self._crew.give_way(hand)
+                else:
+                    self._crew.look(hand)
+                    task = self._agenda.take()
+                    if task is not None:
+                        running = Running(task, now, now + self._timeout)
+                        self._running.add(running)
+                        self._crew.begin(hand)
+                        if self._agenda.due or (self._agenda.held and not self._crew.has_leader):
+                            self._crew.wake()
+                        return running
+                    if self._closed:
+                        return None
+                    sleep = self._crew.rest(hand, self._agenda.following)
+            sleep()
 
     def _leave(self, running: Running, *, ended: bool) -> bool:
         """The thread is idle again; False where it was written off meanwhile and another has its place."""
@@ -239,8 +191,10 @@ class Runner:
             if running not in self._running:
                 return False
             self._running.remove(running)
+            now = time.monotonic()
+            self._crew.end(now - running.started)
             if ended:
-                self._ends.append(time.monotonic())
+                self._ends.append(now)
             self._tell_if_idle()
             return True
 

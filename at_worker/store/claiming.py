@@ -75,7 +75,7 @@ UPDATE {tasks} t
                now(), now()
          WHERE t.expires_at <= now() IS NOT TRUE)
  WHERE t.id = ANY ({ids})
-RETURNING t.status, t.priority, extract(epoch FROM t.execute_at)::float8 AS due, {task}
+RETURNING t.status, t.priority, {task}
 """.replace("{task}", TASK).replace("{expired}", EXPIRED)
 
 # A claim does not wait for the disk: a crash of the server may forget the last ones, so that their rows are
@@ -94,8 +94,8 @@ WITH RECURSIVE {known}, {chosen}, placed AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true)
      WHERE NOT EXISTS (SELECT FROM claimed WHERE max_attempts = 1)
 )
-SELECT extract(epoch FROM coming.execute_at)::float8, extract(epoch FROM now())::float8,
-       extract(epoch FROM clock_timestamp())::float8,
+SELECT date_part('epoch', coming.execute_at), date_part('epoch', now()),
+       date_part('epoch', clock_timestamp()),
        {found}::text, (SELECT count(*) FROM unhurried),
        claimed.*
   FROM coming LEFT JOIN (claimed JOIN placed USING (id)) ON true

@@ -32,7 +32,7 @@ WITH next AS MATERIALIZED (
      WHERE t.status = 'pending' AND step.length > interval '0'
        AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
 )
-SELECT due, extract(epoch FROM length)::float8 FROM step
+SELECT due, date_part('epoch', length) FROM step
 """
 
 LOOK = """

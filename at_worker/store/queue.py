@@ -14,7 +14,7 @@ from at_worker.store.claiming import CLAIM, SURVEY
 from at_worker.store.clock import Clock
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
-from at_worker.store.rows import Expired, expired, task
+from at_worker.store.rows import DUE, ID, TYPE, Expired, expired, task
 from at_worker.store.session import Sessions
 from at_worker.store.settling import OURS, Leftover, leftover, settle, written
 from at_worker.task import Claim, Task
@@ -36,7 +36,7 @@ class Batch:
         return len(self.tasks) + len(self.expired)
 
 
-CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+CLOCK = "SELECT date_part('epoch', clock_timestamp())"
 
 BEAT = """
 WITH held AS MATERIALIZED (
@@ -114,11 +114,11 @@ class Queue:
         )
         replied = time.monotonic()
         coming, began, database_time, found = rows[0][:4]
-        claimed = [row[5:] for row in rows if row[5] is not None]
+        claimed = [(row[5], row[6], row[7:]) for row in rows if row[5] is not None]
         self._clock.observe(database_time, replied)
         self._claimed_some = bool(claimed)
         # Of each lane the last row is the farthest.
-        reached = {(row[6], row[1]): (row[2], row[3]) for row in claimed}
+        reached = {(columns[TYPE], priority): (columns[DUE], columns[ID]) for _, priority, columns in claimed}
         self._lanes.end(
             (Lane(*lane) for lane in json.loads(found or "[]")),
             ((Lane(*lane), Place(*place)) for lane, place in reached.items()),
@@ -127,9 +127,11 @@ class Queue:
         shift = self._clock.shift
         return Batch(
             tuple(
-                task(row[3:], shift, replied, look_ahead) for row in claimed if row[0] == Status.PROCESSING
+                task(columns, shift, replied, look_ahead)
+                for status, _, columns in claimed
+                if status == Status.PROCESSING
             ),
-            tuple(expired(row[3:]) for row in claimed if row[0] != Status.PROCESSING),
+            tuple(expired(columns) for status, _, columns in claimed if status != Status.PROCESSING),
             None if coming is None else self._clock.monotonic(coming) - replied,
         )
 

@@ -25,8 +25,8 @@ class Stuck:
 
 LOST = """
         {task},
-        extract(epoch FROM clock_timestamp())::float8, t.locked_by,
-        extract(epoch FROM now() - t.updated_at)::float8,
+        date_part('epoch', clock_timestamp()), t.locked_by,
+        date_part('epoch', now() - t.updated_at),
         coalesce(t.error_message LIKE 'lost:%%', false)""".replace("{task}", TASK)
 
 STUCK = """
@@ -47,7 +47,7 @@ SELECT {lost}
 """.replace("{lost}", LOST)
 
 NEXT_STUCK = """
-SELECT extract(epoch FROM min(t.updated_at) - now())::float8 + %(timeout)s
+SELECT date_part('epoch', min(t.updated_at) - now()) + %(timeout)s
   FROM {tasks} t
  WHERE t.status = 'processing' AND (%(types)s::text[] IS NULL OR t.task_type = ANY (%(types)s::text[]))
 """

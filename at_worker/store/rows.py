@@ -13,17 +13,18 @@ EXPIRED = """
              ELSE 'expired: not started by '
                   || to_char(t.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"') END"""
 
-# Clamped to a hundred years, so that adding one to a date cannot overflow.
+# Clamped to a hundred years, so that adding one to a date cannot overflow. Of date_part() and extract() the
+# former does not take the way through numeric.
 TASK = """
         t.id, t.claim_seq, t.task_uid::text, t.task_type, t.payload::text, t.context::text, t.result::text,
-        extract(epoch FROM coalesce(t.original_execute_at, t.execute_at))::float8,
-        extract(epoch FROM t.execute_at)::float8, extract(epoch FROM t.expires_at)::float8,
+        date_part('epoch', t.original_execute_at), date_part('epoch', t.execute_at),
+        date_part('epoch', t.expires_at),
         t.attempts, t.max_attempts,
         CASE WHEN t.retry_delays IS NOT NULL THEN
-            ARRAY(SELECT least(greatest(extract(epoch FROM d.delay), 0), 3.15e9)::float8
+            ARRAY(SELECT least(greatest(date_part('epoch', d.delay), 0), 3.15e9)
                     FROM unnest(t.retry_delays) WITH ORDINALITY AS d (delay, nth) ORDER BY d.nth) END"""
 TASK_WIDTH = 13
-_ATTEMPTS = 10
+ID, TYPE, DUE, _ATTEMPTS = 0, 3, 8, 10
 
 
 class Expired(NamedTuple):
@@ -41,7 +42,7 @@ def task(row: Row, shift: float, claimed: float, look_ahead: float = inf) -> Tas
 
     No claim brings what is due later than its look-ahead: a clock that was set back while it ran says so.
     """
-    (task_id, seq, uid, kind, payload, context, result, scheduled, due, expires) = row[:_ATTEMPTS]
+    (task_id, seq, uid, kind, payload, context, result, original, due, expires) = row[:_ATTEMPTS]
     attempts, max_attempts, retry_delays = row[_ATTEMPTS:]
     instant = min(due + shift, claimed + look_ahead)
     return Task(
@@ -51,7 +52,7 @@ def task(row: Row, shift: float, claimed: float, look_ahead: float = inf) -> Tas
         payload,
         context,
         result,
-        datetime.fromtimestamp(scheduled, UTC),
+        datetime.fromtimestamp(due if original is None else original, UTC),
         attempts,
         max_attempts,
         tuple(retry_delays) if retry_delays else (),

@@ -1,7 +1,7 @@
 """Writing how claims ended; every settlement carries the fence of its claim."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from at_worker import jsontext
@@ -28,11 +28,16 @@ OURS = "(%(holder)s::text IS NULL OR t.locked_by = %(holder)s)"
 # no longer ours.
 _SETTLE = """
 WITH ended AS MATERIALIZED (
-    SELECT id, claim_seq, coalesce(status, 'completed') AS status, coalesce(attempted, 1) AS attempted,
-           delay, error, result, started_ago, ended_ago
-      FROM json_to_recordset(%(ended)s::json)
-           AS e (id bigint, claim_seq bigint, status text, attempted int, delay float8, error text,
-                 result text, started_ago bigint, ended_ago bigint)
+    SELECT id::bigint, claim_seq::bigint,
+           coalesce(status, 'completed') AS status, coalesce(attempted, 1) AS attempted,
+           delay, error, result, started_ago::bigint, ended_ago::bigint
+      -- Not unnest(), of which the planner expects so little that it compares each with each.
+      FROM ROWS FROM (
+               json_array_elements_text(%(ids)s::json), json_array_elements_text(%(seqs)s::json),
+               json_array_elements_text(%(started)s::json), json_array_elements_text(%(ended)s::json))
+           WITH ORDINALITY AS e (id, claim_seq, started_ago, ended_ago, nth)
+      LEFT JOIN json_to_recordset(%(details)s::json)
+           AS d (nth bigint, status text, attempted int, delay float8, error text, result text) USING (nth)
 ), held AS MATERIALIZED (
     SELECT t.id FROM {tasks} t
      WHERE t.id = ANY (ARRAY(SELECT id FROM ended)) AND t.status = 'processing'
@@ -109,10 +114,7 @@ def settle(session: Session, settlements: Sequence[Settlement], holder: str | No
     failed = any(settlement.attempted and settlement.error is not None for settlement in settlements)
     rows = session.rows(
         SETTLE_AND_NOTE if failed else SETTLE,
-        {
-            "ended": jsontext.render([_ended(settlement, now) for settlement in settlements]),
-            "holder": holder,
-        },
+        {**_columns(settlements, now), "holder": holder},
     )
     return leftover(rows)
 
@@ -134,30 +136,48 @@ def written(session: Session, settlements: Sequence[Settlement], holder: str) ->
     return frozenset(Claim(*row) for row in rows)
 
 
-def _ended(settlement: Settlement, now: float) -> dict[str, Json]:
-    """A settlement as SETTLE reads it; what is not there is as of a success, or NULL."""
-    task_id, seq = settlement.task.claim
-    row: dict[str, Json] = {"id": task_id, "claim_seq": seq}
-    if settlement.status is not Status.COMPLETED:
-        row["status"] = settlement.status
-    if not settlement.attempted:
-        row["attempted"] = 0
-    if settlement.delay is not None:
-        row["delay"] = settlement.delay
-    if settlement.error is not None:
-        row["error"] = settlement.error
-    if settlement.result is not None:
-        row["result"] = settlement.result
-    if settlement.started is not None:
-        row["started_ago"] = _microseconds(now - settlement.started)
-    if settlement.ended is not None:
-        row["ended_ago"] = _microseconds(now - settlement.ended)
-    return row
+def _columns(settlements: Sequence[Settlement], now: float) -> dict[str, str]:
+    """Settlements as SETTLE reads them: what all have as arrays, and the details of those that have any."""
+    claims = [settlement.task.claim for settlement in settlements]
+    return {
+        "ids": _array(claim.id for claim in claims),
+        "seqs": _array(claim.seq for claim in claims),
+        "started": _ago(now, [settlement.started for settlement in settlements]),
+        "ended": _ago(now, [settlement.ended for settlement in settlements]),
+        "details": jsontext.render(
+            [
+                details
+                for nth, settlement in enumerate(settlements, 1)
+                if (details := _details(nth, settlement))
+            ]
+        ),
+    }
 
 
-def _microseconds(seconds: float) -> int:
-    """As exact as a timestamp, and shorter to write; rounded down, so that no task seems to start early."""
-    return int(seconds * 1_000_000)
+def _details(nth: int, settlement: Settlement) -> dict[str, Json] | None:
+    """What parts a settlement from a success that has nothing to tell, or None."""
+    _, status, attempted, delay, error, result, _, _ = settlement
+    if status is Status.COMPLETED and result is error is None:
+        return None
+    told: dict[str, Json] = {
+        "nth": nth,
+        "status": status,
+        "attempted": int(attempted),
+        "delay": delay,
+        "error": error,
+        "result": result,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _ago(now: float, instants: Iterable[float | None]) -> str:
+    """Whole microseconds, as exact as a timestamp; rounded down, so that no task seems to start early."""
+    return _array("null" if instant is None else int((now - instant) * 1e6) for instant in instants)
+
+
+def _array(items: Iterable[object]) -> str:
+    """A JSON array, quickly."""
+    return f"[{','.join(map(str, items))}]"
 
 
 def leftover(rows: list[Row]) -> Leftover:

@@ -26,7 +26,7 @@ SELECT t.task_type, t.status, count(*),
 # Of the last attempt of each task that ended within a day, as the view scheduled_tasks_lateness has it.
 _LATENESS = """
 SELECT started.task_type, percentile_cont('{0.5,0.99}'::float8[]) WITHIN GROUP (ORDER BY started.late)
-  FROM (SELECT t.task_type, extract(epoch FROM t.started_at - t.execute_at)::float8 AS late
+  FROM (SELECT t.task_type, date_part('epoch', t.started_at - t.execute_at) AS late
           FROM {tasks} t {sample}
          WHERE t.status IN ('completed', 'failed') AND t.attempts > 0
            AND t.started_at > now() - interval '1 day') AS started

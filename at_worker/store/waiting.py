@@ -18,7 +18,7 @@ WITH RECURSIVE lane AS (
          ORDER BY t.task_type, t.priority LIMIT 1) next
 )
 SELECT lane.task_type, sum(due.rows)::bigint,
-       coalesce(extract(epoch FROM now() - min(due.oldest)), 0)::float8
+       coalesce(date_part('epoch', now() - min(due.oldest)), 0)
   FROM lane CROSS JOIN LATERAL (
     SELECT count(*) AS rows, min(first.execute_at) AS oldest
       FROM (SELECT t.execute_at FROM {tasks} t

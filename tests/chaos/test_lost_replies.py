@@ -4,11 +4,8 @@ import pytest
 
 from tests.chaos.experiment import STUCK_TIMEOUT, Experiment
 from tests.processes import PATIENCE
-from tests.servers.tcp_proxy import database_proxy
+from tests.servers.tcp_proxy import CLAIM, RESULT, database_proxy
 
-# A prepared statement comes without its text: words from its values.
-CLAIM = b'"after"'
-RESULT = b'"claim_seq"'
 TASKS = 300
 LOSSES = 12
 

@@ -8,7 +8,7 @@ from at_worker.engine.tally import Ended
 from at_worker.outcome import Settlement, Status
 from at_worker.store.errors import Away, Unavailable
 from tests.engine.bench import Bench, Gate, bench
-from tests.servers.tcp_proxy import database_proxy
+from tests.servers.tcp_proxy import RESULT, database_proxy
 from tests.tables import Table
 
 # Refuses the result 2 for good, and is in the way of the result 3 once: a sequence takes nothing back.
@@ -211,7 +211,7 @@ def test_ends_that_were_written_and_whose_reply_was_lost_are_counted_as_what_the
         worker.probe.behave = lambda _payload, attempt: outcomes[tasks.index(attempt.task_id)]
         worker.poll()
         assert worker.wait()
-        lost = proxy.lose_reply(b'"started_ago"', reset=True)
+        lost = proxy.lose_reply(RESULT, reset=True)
         with pytest.raises(Away):
             worker.settler.turn()
         assert lost.happened.is_set()

@@ -15,7 +15,7 @@ from at_worker.outcome import Settlement, Status
 from at_worker.store.database import Database
 from at_worker.store.errors import Away, Unavailable
 from at_worker.store.queue import Queue
-from tests.servers.tcp_proxy import Proxy, database_proxy
+from tests.servers.tcp_proxy import RESULT, Proxy, database_proxy
 from tests.tables import PATIENCE, Table
 
 # Half of the least that people may set; two fifths of it are the deadline.
@@ -109,7 +109,7 @@ def test_a_result_whose_reply_was_lost_is_written_once(far: Far, table: Table) -
     task = table.insert()
     (claimed,) = far.queue.claim(10, 1).tasks
     end = Settlement(claimed, Status.COMPLETED, attempted=True)
-    far.proxy.lose_reply(b'"claim_seq"')
+    far.proxy.lose_reply(RESULT)
     with pytest.raises(Away):
         far.queue.settle([end])
     far.queue.settle([end])
