@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -78,8 +79,12 @@ class Executor(Protocol[P]):
     def parse(self, payload: Json) -> P:
         """Check a payload, without side effects. Raises InvalidPayload or MissingSetting."""
 
-    def execute(self, payload: P, attempt: Attempt) -> Outcome:
-        """Do the work. An exception counts as a failure that may pass."""
+    def execute(self, payload: P, attempt: Attempt) -> Outcome | Future[Outcome]:
+        """Do the work. An exception counts as a failure that may pass.
+
+        A Future says that the work goes on elsewhere, such as in an event loop: the thread is free for other
+        tasks, while this one counts as running until the Future is done.
+        """
 
     def close(self) -> None:
         """Let go of connections; called once, after the last attempt."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -111,7 +112,10 @@ class _Watched:
 
     def execute(self, payload: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401 - the same
         try:
-            return self.executor.execute(payload, attempt)
+            outcome = self.executor.execute(payload, attempt)
+            if isinstance(outcome, Future):
+                return outcome.result(max(0.0, attempt.deadline - time.monotonic()))
+            return outcome
         except BaseException as error:
             if isinstance(error, AssertionError) or not isinstance(error, Exception):
                 self.raised.append(error)

@@ -44,8 +44,8 @@ def until_started(
     return True
 
 
-def until_finished(contender: Contender, place: Place) -> float:
-    """Wait until the store holds no unfinished task; return when that was."""
+def until_finished(contender: Contender, place: Place, step: float = STEP) -> float:
+    """Wait until the store holds no unfinished task, asking every `step` seconds; return when that was."""
     end = time.monotonic() + STALL
     while True:
         asked = time.time()
@@ -53,7 +53,7 @@ def until_finished(contender: Contender, place: Place) -> float:
             return asked
         if time.monotonic() > end:
             raise Stalled(f"{waiting} tasks started and were never finished")
-        time.sleep(STEP)
+        time.sleep(step)
 
 
 def until_ready(place: Place, processes: Sequence[subprocess.Popen[str]], producer: Enqueuer) -> None:

@@ -4,13 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from at_worker import jsontext, log
 from at_worker.engine.destination import Postpone
 from at_worker.engine.destinations import Destinations, Verdict
 from at_worker.engine.leases import Leases
-from at_worker.engine.runner import Running
+from at_worker.engine.runner import Left, Running
 from at_worker.engine.settler import Settler
 from at_worker.jsontext import Json
 from at_worker.outcome import (
@@ -26,7 +28,7 @@ from at_worker.outcome import (
     resolve,
 )
 from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload, MissingSetting
-from at_worker.task import Task
+from at_worker.task import Claim, Task
 from at_worker.text import clip, one_line
 
 if TYPE_CHECKING:  # its library is an extra
@@ -62,9 +64,12 @@ class Execution:
         self._default_delays = default_delays
         self._tracing = tracing
         self.stopping = threading.Event()
+        # What has been made of the payloads of tasks that wait for another to end.
+        self._parsed: dict[Claim, tuple[Task, object, str]] = {}
+        self.finished: Callable[[Running], None] = lambda _: None
 
-    def carry_out(self, running: Running) -> bool:
-        """Run one task in the calling thread; False where it waits for another to end."""
+    def carry_out(self, running: Running) -> Left:
+        """Run one task in the calling thread; `finished` hears of its end where that comes elsewhere."""
         task = running.task
         try:
             if self.stopping.is_set() or running.started - task.due > STALE:
@@ -72,26 +77,26 @@ class Execution:
             elif task.expires is not None and running.started >= task.expires:
                 self._settle(expire(task))
             else:
-                match self._outcome(running):
+                match self._begun(running):
                     case Postpone() as verdict:
                         self.postpone(task, verdict)
-                    case Verdict():
-                        return False
+                    case Left() as left:
+                        return left
                     case outcome:
                         self.end(running, outcome)
         except BaseException:
-            # Without an end to write, the heartbeat stops and the cleaner gives the task back.
-            if self._leases.end(task):
-                self._leases.release([task])
+            self._give_up(task)
             raise
-        return True
+        return Left.ENDED
 
     def give_back(self, task: Task) -> None:
         """End a claim that was never started."""
+        self._parsed.pop(task.claim, None)
         self._settle(hand_back(task))
 
     def postpone(self, task: Task, verdict: Postpone) -> None:
         """Let a task come back later: its destination takes none just now."""
+        self._parsed.pop(task.claim, None)
         self._settle(postpone(task, verdict.seconds, verdict.why, now=time.monotonic()))
 
     def end(self, running: Running, outcome: Outcome) -> bool:
@@ -102,8 +107,11 @@ class Execution:
             task, outcome, now=now, run=Run(running.started, now), default_delays=self._default_delays
         )
         settled = self._settle(settlement)
-        if settled and self._tracing is not None:
-            self._tracing.end(running, settlement)
+        if self._tracing is not None:
+            if settled:
+                self._tracing.end(running, settlement)
+            else:
+                self._tracing.discard(running)
         if settled and settlement.error is not None:
             self._tell(task, settlement)
         return settled
@@ -114,54 +122,88 @@ class Execution:
             self._settler.put(settlement)
         return first
 
-    def _outcome(self, running: Running) -> Outcome | Postpone | Verdict:
+    def _give_up(self, task: Task) -> None:
+        """Without an end to write, the heartbeat stops and the cleaner gives the task back."""
+        if self._leases.end(task):
+            self._leases.release([task])
+
+    def _begun(self, running: Running) -> Outcome | Postpone | Left:
+        """Begin an attempt: how it ended in this thread, or why not."""
+        try:
+            return self._attempted(running)
+        except BaseException as error:  # noqa: BLE001 - sys.exit() in a plug-in must cost no task and no thread
+            return self._explained(running, error)
+
+    def _attempted(self, running: Running) -> Outcome | Postpone | Left:
         task = running.task
         executor = self._executors.get(task.type)
         if executor is None:
-            return Retry(
-                f"unknown task_type {task.type!r}; this worker knows {', '.join(sorted(self._executors))}"
-            )
-        try:
-            outcome = self._attempted(running, executor)
-        except InvalidPayload as error:
-            return Fail(str(error))
-        except MissingSetting as error:
-            return Retry(str(error))
-        except BaseException as error:  # sys.exit() in a plug-in must not cost the task or the thread
-            logger.exception("[Executor] Surprise in task %d", task.id)
-            if self._tracing is not None:
-                self._tracing.surprise(running, error)
-            return Retry(one_line(error))
-        if isinstance(outcome, Postpone | Verdict) or (isinstance(outcome, Outcome) and _is_usable(outcome)):
-            return outcome
-        return Retry(
-            f"the executor of {task.type} returned {type(outcome).__name__}, not Done, Retry or Fail"
-        )
-
-    def _attempted(self, running: Running, executor: AnyExecutor) -> object:
-        """What the executor returned, or why the task's destination did not take it."""
-        task = running.task
-        payload = executor.parse(parse_payload(task.payload))
-        locate = self._destination[task.type]
-        destination = None if locate is None else locate(payload)
-        if destination is None:
-            return executor.execute(payload, self._attempt(running))
-        verdict = self._destinations.enter(task, destination, running.started)
-        if verdict is not Verdict.START:
-            return verdict
-        return self._visit(destination, executor, payload, running)
-
-    def _visit(self, destination: str, executor: AnyExecutor, payload: object, running: Running) -> object:
-        unreachable = None
+            known = ", ".join(sorted(self._executors))
+            return Retry(f"unknown task_type {task.type!r}; this worker knows {known}")
+        payload, destination = self._parse(task, executor)
+        if destination is not None:
+            # Before it may wait: it may have begun again before this thread hears that it has to.
+            self._parsed[task.claim] = task, payload, destination
+            verdict = self._destinations.enter(task, destination, running.started)
+            if verdict is Verdict.WAIT:
+                return Left.WAITING
+            self._parsed.pop(task.claim, None)
+            if isinstance(verdict, Postpone):
+                return verdict
         try:
             outcome: object = executor.execute(payload, self._attempt(running))
-            if isinstance(outcome, Retry) and outcome.unreachable:
-                unreachable = outcome.reason
-        finally:
+        except BaseException:
+            self._leave(running, destination)
+            raise
+        if isinstance(outcome, Future):
+            outcome.add_done_callback(partial(self._conclude, running, destination))
+            return Left.ELSEWHERE
+        self._leave(running, destination, outcome)
+        return _checked(task, outcome)
+
+    def _parse(self, task: Task, executor: AnyExecutor) -> tuple[object, str | None]:
+        """What the executor makes of the payload, and where the task goes."""
+        known = self._parsed.pop(task.claim, None)
+        if known is not None and known[0] is task:
+            return known[1:]
+        payload = executor.parse(parse_payload(task.payload))
+        locate = self._destination[task.type]
+        return payload, None if locate is None else locate(payload)
+
+    def _conclude(self, running: Running, destination: str | None, future: "Future[object]") -> None:
+        """End an attempt in whichever thread has ended its Future."""
+        with log.about(running.task):
+            try:
+                try:
+                    outcome = _checked(running.task, future.result())
+                except BaseException as error:  # noqa: BLE001 - as of one that ends in its thread
+                    outcome = self._explained(running, error)
+                self._leave(running, destination, outcome)
+                self.end(running, outcome)
+            except BaseException:
+                self._give_up(running.task)
+                raise
+            finally:
+                self.finished(running)
+
+    def _leave(self, running: Running, destination: str | None, outcome: object = None) -> None:
+        if destination is not None:
+            unreachable = outcome.reason if isinstance(outcome, Retry) and outcome.unreachable else None
             self._destinations.leave(
                 running.task.claim, destination, unreachable=unreachable, now=time.monotonic()
             )
-        return outcome
+
+    def _explained(self, running: Running, error: BaseException) -> Outcome:
+        """What an exception means for the task."""
+        match error:
+            case InvalidPayload():
+                return Fail(str(error))
+            case MissingSetting():
+                return Retry(str(error))
+        logger.error("[Executor] Surprise in task %d", running.task.id, exc_info=error)
+        if self._tracing is not None:
+            self._tracing.surprise(running, error)
+        return Retry(one_line(error))
 
     def _attempt(self, running: Running) -> Attempt:
         task = running.task
@@ -197,11 +239,13 @@ class Execution:
             )
 
 
-def _is_usable(outcome: Outcome) -> bool:
-    """Whether a plug-in filled its outcome with what it may hold."""
+def _checked(task: Task, outcome: object) -> Outcome:
+    """What an executor returned, if it is filled with what it may hold."""
     reason: object = getattr(outcome, "reason", "")
     after: object = getattr(outcome, "after", None)
-    return isinstance(reason, str) and isinstance(after, int | float | None)
+    if isinstance(outcome, Outcome) and isinstance(reason, str) and isinstance(after, int | float | None):
+        return outcome
+    return Retry(f"the executor of {task.type} returned {type(outcome).__name__}, not Done, Retry or Fail")
 
 
 def parse_payload(payload: str) -> Json:

@@ -85,6 +85,7 @@ class Parts:
             default_delays=settings.retry_delays,
         )
         destinations.start = runner.start
+        execution.finished = runner.finish
         runner.waiting = lambda: destinations.waiting
         runner.freed = poller.thread_freed
         settler.rescheduled = poller.due_in

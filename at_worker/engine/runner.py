@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from types import TracebackType
 from typing import Self
 
@@ -20,9 +21,17 @@ logger = logging.getLogger(__name__)
 RECENT = 0.06
 
 
+class Left(Enum):
+    """How a task left its thread: ended, to wait for another and begin again, or to end elsewhere."""
+
+    ENDED = auto()
+    WAITING = auto()
+    ELSEWHERE = auto()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Running:
-    """A task in its thread; instants are monotonic seconds.
+    """A task that has begun; instants are monotonic seconds.
 
     Known by itself, not by its claim: a task that waited for another may begin in a second thread before it
     has left the first.
@@ -37,8 +46,8 @@ class Runner:
     """A pool of threads that knows how many are idle and can write one off that never returns.
 
     Tasks are handed over as `room` allows, so that none waits here for long; those that will be due in a
-    moment are held and reserve no thread. `carry_out` returns False where a task left its thread to wait for
-    another.
+    moment are held and reserve no thread. What `carry_out` leaves to end elsewhere runs on without a thread
+    until `finish`; it counts among the `concurrency` that may run.
 
     Which thread runs which is the Crew's to say.
     """
@@ -47,7 +56,7 @@ class Runner:
         self,
         concurrency: int,
         timeout: float,
-        carry_out: Callable[[Running], bool],
+        carry_out: Callable[[Running], Left],
     ) -> None:
         self.concurrency = concurrency
         self._timeout = timeout
@@ -56,10 +65,11 @@ class Runner:
         self._all_idle = threading.Condition(self._lock)
         self._agenda = Agenda()
         self._running: set[Running] = set()
+        self._elsewhere: set[Running] = set()
+        self._lost: set[Running] = set()
         self._ends: deque[float] = deque()
         self._crew = Crew(self._lock)
         self._closed = False
-        self.written_off = 0
         self.freed: Callable[[], None] = lambda: None
         self.waiting: Callable[[], int] = lambda: 0
 
@@ -76,6 +86,11 @@ class Runner:
                 self._ends.popleft()
             taken = len(self._running) + self._agenda.due
             return self.concurrency - taken + len(self._ends) - self.waiting()
+
+    @property
+    def written_off(self) -> int:
+        """Threads that have not returned since they were given up."""
+        return len(self._lost)
 
     @property
     def held(self) -> int:
@@ -116,14 +131,27 @@ class Runner:
         return [task for task in waiting if task.due < before]
 
     def write_off(self, running: Running) -> None:
-        """Give up on the thread of a task that overran its deadline, and put another in its place."""
+        """Give up on a task that overran its deadline; another thread takes the place of its own."""
         with self._lock:
             if running not in self._running:
                 return
-            self._running.remove(running)
-            self.written_off += 1
-            self._tell_if_idle()
-        self._spawn()
+            in_thread = running not in self._elsewhere
+            if in_thread:
+                self._lost.add(running)
+            self._end(running)
+        if in_thread:
+            self._spawn()
+        self.freed()
+
+    def finish(self, running: Running) -> None:
+        """A task that left its thread to end elsewhere has ended."""
+        with self._lock:
+            if running not in self._running:
+                return
+            self._end(running)
+            self._ends.append(time.monotonic())
+            if self._startable:
+                self._crew.wake()
         self.freed()
 
     def wait_until_idle(self, until: float) -> bool:
@@ -150,15 +178,13 @@ class Runner:
         hand = Hand()
         while (running := self._next(hand)) is not None:
             log.here.subject = running.task
-            ended = True
+            left = Left.ENDED
             try:
-                ended = self._carry_out(running)
+                left = self._carry_out(running)
             except BaseException:
                 # Nothing may cost the worker a thread, not even MemoryError or SystemExit.
                 logger.exception("Surprise in the thread of task %d", running.task.id)
-            if not self._leave(running, ended=ended):
-                with self._lock:
-                    self.written_off -= 1
+            if not self._leave(running, left):
                 return
             self.freed()
 
@@ -168,16 +194,16 @@ class Runner:
             with self._lock:
                 now = time.monotonic()
                 self._agenda.proceed(now)
-                if self._agenda.due and self._crew.is_spare(hand):
+                if self._startable and self._crew.is_spare(hand):
                     sleep = self._crew.give_way(hand)
                 else:
                     self._crew.look(hand)
-                    task = self._agenda.take()
+                    task = self._agenda.take() if self._startable else None
                     if task is not None:
                         running = Running(task, now, now + self._timeout)
                         self._running.add(running)
                         self._crew.begin(hand)
-                        if self._agenda.due or (self._agenda.held and not self._crew.has_leader):
+                        if self._startable or (self._agenda.held and not self._crew.has_leader):
                             self._crew.wake()
                         return running
                     if self._closed:
@@ -185,18 +211,31 @@ class Runner:
                     sleep = self._crew.rest(hand, self._agenda.following)
             sleep()
 
-    def _leave(self, running: Running, *, ended: bool) -> bool:
+    def _leave(self, running: Running, left: Left) -> bool:
         """The thread is idle again; False where it was written off meanwhile and another has its place."""
         with self._lock:
-            if running not in self._running:
+            if running in self._lost:
+                self._lost.remove(running)
                 return False
-            self._running.remove(running)
             now = time.monotonic()
-            self._crew.end(now - running.started)
-            if ended:
+            # Who leaves for elsewhere has waited for nothing here, only for the interpreter.
+            self._crew.end(0.0 if left is Left.ELSEWHERE else now - running.started)
+            if left is not Left.ELSEWHERE:
+                self._end(running)
+            elif running in self._running:
+                self._elsewhere.add(running)
+            if left is Left.ENDED:
                 self._ends.append(now)
-            self._tell_if_idle()
             return True
+
+    @property
+    def _startable(self) -> bool:
+        return self._agenda.due > 0 and len(self._running) < self.concurrency
+
+    def _end(self, running: Running) -> None:
+        self._running.discard(running)
+        self._elsewhere.discard(running)
+        self._tell_if_idle()
 
     @property
     def _idle(self) -> bool:

@@ -17,7 +17,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from at_worker import __version__, jsontext, redact
-from at_worker.engine.runner import Running
+from at_worker.engine.runner import Left, Running
 from at_worker.engine.tally import Ended, how
 from at_worker.outcome import Settlement
 from at_worker.plugin import Attempt, TracedAttempt
@@ -47,21 +47,24 @@ class Tracing:
         self._tracer = provider.get_tracer("at-worker", __version__)
         self._open: dict[Running, _Open] = {}
 
-    def around(self, carry_out: Callable[[Running], bool]) -> Callable[[Running], bool]:
-        """The same within the span of an attempt."""
+    def around(self, carry_out: Callable[[Running], Left]) -> Callable[[Running], Left]:
+        """The same within the span of an attempt, which may end elsewhere."""
 
-        def within(running: Running) -> bool:
-            with self._attempt(running):
-                return carry_out(running)
+        def within(running: Running) -> Left:
+            left = Left.ENDED
+            try:
+                with self._attempt(running):
+                    left = carry_out(running)
+            finally:
+                if left is not Left.ELSEWHERE:
+                    self.discard(running)
+            return left
 
         return within
 
     @contextmanager
     def _attempt(self, running: Running) -> Iterator[None]:
-        """What this thread does in the block belongs to the span of this attempt.
-
-        Where nothing was attempted in the end (the task is postponed, or was handed back) there is none.
-        """
+        """What this thread does in the block belongs to the span of this attempt."""
         task = running.task
         span = self._tracer.start_span(
             f"attempt {task.type}",
@@ -83,10 +86,6 @@ class Tracing:
             yield
         finally:
             context.detach(token)
-            if self._open.pop(running, None) and opened.begun:
-                # Its claim was lost meanwhile.
-                span.set_attribute("at_worker.outcome", Ended.DISCARDED)
-                span.end()
 
     def traced(self, attempt: Attempt, running: Running) -> Attempt:
         """The attempt with what carries the trace on: `traceparent`, and perhaps `tracestate`."""
@@ -111,6 +110,16 @@ class Tracing:
                     "exception.stacktrace": redact.text("".join(traceback.format_exception(error))),
                 },
             )
+
+    def discard(self, running: Running) -> None:
+        """Forget an attempt that was not settled: its claim was lost meanwhile.
+
+        Where nothing was attempted in the end (the task is postponed, or was handed back) there is no span.
+        """
+        opened = self._open.pop(running, None)
+        if opened and opened.begun:
+            opened.span.set_attribute("at_worker.outcome", Ended.DISCARDED)
+            opened.span.end()
 
     def end(self, running: Running, settlement: Settlement) -> None:
         """End the span of an attempt that is settled, by whichever thread."""

@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from random import Random
 
-from at_worker.engine.runner import Runner, Running
+from at_worker.engine.runner import Left, Runner, Running
 from at_worker.task import Claim
 from tests.engine.bench import PATIENCE
 from tests.test_outcome import TASK
@@ -15,15 +15,15 @@ def test_a_task_that_waited_may_begin_again_before_its_first_thread_is_back() ->
     """The thread that ends another task at the destination starts it, at once."""
     task = TASK._replace(claim=Claim(1, 1))
     begun_again = threading.Event()
-    turns = iter([False, True])
+    turns = iter([Left.WAITING, Left.ENDED])
 
-    def carry_out(_running: Running) -> bool:
-        if ended := next(turns):
+    def carry_out(_running: Running) -> Left:
+        if (left := next(turns)) is Left.ENDED:
             begun_again.set()
         else:
             runner.start(task)
             assert begun_again.wait(PATIENCE)
-        return ended
+        return left
 
     with Runner(2, 300, carry_out) as runner:
         runner.start(task)
@@ -37,12 +37,12 @@ def test_each_of_many_tasks_runs_once_and_none_before_its_instant() -> None:
     begun: deque[Running] = deque()
     ended = threading.Semaphore(0)
 
-    def carry_out(running: Running) -> bool:
+    def carry_out(running: Running) -> Left:
         begun.append(running)
         if running.task.claim.id % 7 == 0:
             time.sleep(0.0005)
         ended.release()
-        return True
+        return Left.ENDED
 
     def hand_over(seed: int) -> None:
         random = Random(seed)  # noqa: S311 - mixes tasks, guards no secret
@@ -73,10 +73,10 @@ def test_an_earlier_task_does_not_wait_for_a_later_one() -> None:
     begun: deque[Running] = deque()
     done = threading.Event()
 
-    def carry_out(running: Running) -> bool:
+    def carry_out(running: Running) -> Left:
         begun.append(running)
         done.set()
-        return True
+        return Left.ENDED
 
     with Runner(2, 300, carry_out) as runner:
         runner.hold([later])
@@ -92,12 +92,12 @@ def test_a_held_task_finds_a_thread_although_the_one_that_waited_for_it_was_need
     gate = threading.Event()
     done = threading.Event()
 
-    def carry_out(running: Running) -> bool:
+    def carry_out(running: Running) -> Left:
         if running.task.claim.id == 1:
             assert gate.wait(PATIENCE)
         else:
             done.set()
-        return True
+        return Left.ENDED
 
     with Runner(1, 300, carry_out) as runner:
         runner.hold([TASK._replace(claim=Claim(2, 1), due=time.monotonic() + 0.02)])

@@ -50,9 +50,9 @@ class Channels:
 
     def send_waiting(self) -> None:
         """Write what waits for a channel of its own, as far as there are any, and open more for the rest."""
-        while self._waiting and (self._waiting[0].abandoned or self._idle):
+        while self._waiting and (self._waiting[0].is_answered or self._idle):
             delivery = self._waiting.popleft()
-            if not delivery.abandoned:
+            if not delivery.is_answered:
                 self._write(self._idle.pop(), delivery)
         # A broker may allow fewer channels than messages; those over the number wait for one to come free.
         with suppress(NoFreeChannels):

@@ -15,7 +15,7 @@ MAY_HAVE_ARRIVED = "; the message may have arrived"
 
 
 class Connection:
-    """Opened when a request waits, again after a failure; all but `waiting` and `trouble` is the loop's.
+    """Opened when a request waits, again after a failure; all but `waiting` is the loop's.
 
     Raises ConfigError for a URL that pika cannot use.
     """
@@ -38,7 +38,7 @@ class Connection:
         return self._channels is not None and self._channels.is_busy
 
     def trouble(self, request: Request) -> Refusal:
-        """Say what a request without an answer waits for; any thread may ask."""
+        """Say what a request without an answer waits for."""
         connection = self._connection
         sent = isinstance(request, Delivery) and request.sent
         fate = "it may have arrived" if sent else "it was not sent"
@@ -53,7 +53,7 @@ class Connection:
 
     def dispatch(self) -> None:
         """Write what can be written; whatever may allow more comes back here."""
-        while self.waiting and self.waiting[0].abandoned:
+        while self.waiting and self.waiting[0].is_answered:
             self.waiting.popleft()
         if self._connection is None:
             if self.waiting:
@@ -63,7 +63,9 @@ class Connection:
                 self._send(self._channels)
 
     def abandon(self, request: Request) -> None:
-        """Let go of a request that nobody waits for."""
+        """Let go of a request whose time is over, and say why it has no answer."""
+        trouble = self.trouble(request)
+        request.answer(trouble)
         if self._channels and isinstance(request, Delivery):
             self._channels.abandon(request)
         self.dispatch()
@@ -91,7 +93,7 @@ class Connection:
     def _send(self, channels: Channels) -> None:
         while self.waiting:
             request = self.waiting.popleft()
-            if request.abandoned:
+            if request.is_answered:
                 continue
             if isinstance(request, Delivery):
                 channels.send(request)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -10,7 +11,7 @@ from at_worker import jsontext, redact
 from at_worker.config import Settings
 from at_worker.executors import body, fields
 from at_worker.executors.rabbitmq import table
-from at_worker.executors.rabbitmq.message import Message
+from at_worker.executors.rabbitmq.message import Message, Refusal
 from at_worker.executors.rabbitmq.publisher import Publisher
 from at_worker.jsontext import Json
 from at_worker.outcome import Done, Fail, Outcome, Retry
@@ -50,15 +51,16 @@ class RabbitMQ:
         """The broker."""
         return self._publisher.target
 
-    def execute(self, payload: Publication, attempt: Attempt) -> Outcome:
+    def execute(self, payload: Publication, attempt: Attempt) -> Future[Outcome]:
+        """Publish; the broker's answer ends the attempt."""
         started = time.monotonic()
-        message = _message(payload, attempt)
-        refusal = self._publisher.publish(message, min(started + self._timeout, attempt.deadline))
-        if refusal is None:
-            return Done({"confirmed": True, "ms": round((time.monotonic() - started) * 1000)})
-        if refusal.permanent:
-            return Fail(refusal.reason)
-        return Retry(refusal.reason, unreachable=refusal.unreachable)
+        outcome: Future[Outcome] = Future()
+        self._publisher.publish(
+            _message(payload, attempt),
+            min(started + self._timeout, attempt.deadline),
+            lambda refusal: outcome.set_result(_outcome(refusal, started)),
+        )
+        return outcome
 
     def describe(self, payload: Publication, attempt: Attempt) -> str:
         """The broker, the address, the properties, and the body."""
@@ -107,6 +109,14 @@ def parse(payload: Json) -> Publication:
         header_bytes,
         {name: value for name, value in properties.items() if value is not None},
     )
+
+
+def _outcome(refusal: Refusal | None, started: float) -> Outcome:
+    if refusal is None:
+        return Done({"confirmed": True, "ms": round((time.monotonic() - started) * 1000)})
+    if refusal.permanent:
+        return Fail(refusal.reason)
+    return Retry(refusal.reason, unreachable=refusal.unreachable)
 
 
 def _address(given: Mapping[str, Json]) -> tuple[str, str]:

@@ -1,7 +1,6 @@
-"""A message on its way to RabbitMQ, between the thread that waits for it and the thread that writes it."""
+"""A message on its way to RabbitMQ, between who asks for it and the thread that writes it."""
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,26 +33,27 @@ class Refusal:
     unreachable: bool = False
 
 
+Answered = Callable[["Refusal | None"], object]
+
+
 class Request:
-    """Somebody waits, for the connection itself unless it is a Delivery; `abandoned` once time is over."""
+    """Somebody waits for an answer until `deadline`, for the connection itself unless it is a Delivery.
 
-    __slots__ = ("_answered", "abandoned", "refusal")
+    `answered` hears the answer, in the thread of the connection: None says that it is done.
+    """
 
-    def __init__(self) -> None:
-        # A bare lock: an Event is three objects in Python, and waits on a lock in the end.
-        self._answered = threading.Lock()
-        self._answered.acquire()
-        self.refusal: Refusal | None = None
-        self.abandoned = False
+    __slots__ = ("_answered", "deadline", "is_answered")
+
+    def __init__(self, deadline: float, answered: Answered) -> None:
+        self._answered = answered
+        self.deadline = deadline
+        self.is_answered = False
 
     def answer(self, refusal: Refusal | None) -> None:
-        """End the wait, once; None: it is done."""
-        self.refusal = refusal
-        self._answered.release()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for the answer; whether it came."""
-        return self._answered.acquire(timeout=max(0.0, seconds))
+        """End the wait; what comes later says nothing new."""
+        if not self.is_answered:
+            self.is_answered = True
+            self._answered(refusal)
 
 
 class Delivery(Request):
@@ -64,8 +64,8 @@ class Delivery(Request):
 
     __slots__ = ("alone", "message", "returned", "sent")
 
-    def __init__(self, message: Message) -> None:
-        super().__init__()
+    def __init__(self, message: Message, deadline: float, answered: Answered) -> None:
+        super().__init__(deadline, answered)
         self.message = message
         self.sent = False
         self.alone = False

@@ -1,14 +1,16 @@
-"""Publishes from any number of threads over the one connection, each with its own deadline."""
+"""Publishes for any number of threads over the one connection, each message with its own deadline."""
 
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from functools import partial
 
 from at_worker.executors.rabbitmq.connection import Connection
-from at_worker.executors.rabbitmq.message import Delivery, Message, Refusal, Request
+from at_worker.executors.rabbitmq.message import Answered, Delivery, Message, Refusal, Request
 
 GOODBYE = 1.0  # seconds for a polite end of the connection
+LOOK_AGAIN = 0.05  # seconds between two looks for what has run out of time
 LINGER = 0.001  # seconds; while the broker is busy with earlier messages, later ones travel together
 
 log = logging.getLogger(__name__)
@@ -27,18 +29,22 @@ class Publisher:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._woken = False
+        self._asked: list[Request] = []
+        self._looking = False
 
     @property
     def target(self) -> str:
         return self._connection.target
 
-    def publish(self, message: Message, deadline: float) -> Refusal | None:
-        """Publish and wait for the broker's answer until `deadline` (monotonic); None: it is in a queue."""
-        return self._ask(Delivery(message), deadline)
+    def publish(self, message: Message, deadline: float, answered: Answered) -> None:
+        """Publish; `answered` hears the broker's answer, or by `deadline` (monotonic) why there is none."""
+        self._ask(Delivery(message, deadline, answered))
 
     def reach(self, deadline: float) -> str:
         """Connect and say what was reached. Raises ConnectionError with one line."""
-        if refusal := self._ask(Request(), deadline):
+        answer: Future[Refusal | None] = Future()
+        self._ask(Request(deadline, answer.set_result))
+        if refusal := answer.result():
             raise ConnectionError(refusal.reason)
         return self._connection.banner
 
@@ -54,24 +60,21 @@ class Publisher:
             self._loop.add_callback_threadsafe(partial(self._connection.leave, GOODBYE))
             self._thread.join(2 * GOODBYE)
 
-    def _ask(self, request: Request, deadline: float) -> Refusal | None:
+    def _ask(self, request: Request) -> None:
         with self._lock:
-            if self._closed:
-                return Refusal(f"the connection to {self.target} is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
-                self._thread.start()
-            self._connection.waiting.append(request)
-            if not self._woken:
-                # One wake-up serves all that arrive until the loop turns to them.
-                self._woken = True
-                self._loop.add_callback_threadsafe(self._turn)
-        if request.wait(deadline - time.monotonic()):
-            return request.refusal
-        request.abandoned = True
-        refusal = self._connection.trouble(request)
-        self._loop.add_callback_threadsafe(partial(self._connection.abandon, request))
-        return refusal
+            closed = self._closed
+            if not closed:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
+                    self._thread.start()
+                self._asked.append(request)
+                self._connection.waiting.append(request)
+                if not self._woken:
+                    # One wake-up serves all that arrive until the loop turns to them.
+                    self._woken = True
+                    self._loop.add_callback_threadsafe(self._turn)
+        if closed:
+            request.answer(Refusal(f"the connection to {self.target} is closed"))
 
     def _turn(self) -> None:
         if self._connection.is_busy:
@@ -81,7 +84,26 @@ class Publisher:
 
     def _write(self) -> None:
         self._woken = False
+        if not self._looking:
+            self._look_again()
         self._connection.dispatch()
+
+    def _look(self) -> None:
+        """Give up what has run out of time."""
+        with self._lock:
+            self._asked = [request for request in self._asked if not request.is_answered]
+            asked = list(self._asked)
+        self._looking = False
+        if asked:
+            self._look_again()
+        now = time.monotonic()
+        for request in asked:
+            if request.deadline <= now and not request.is_answered:
+                self._connection.abandon(request)
+
+    def _look_again(self) -> None:
+        self._looking = True
+        self._loop.call_later(LOOK_AGAIN, self._look)
 
     def _run(self) -> None:
         while True:
@@ -95,6 +117,9 @@ class Publisher:
                 # The loop has to outlive whatever pika or a callback does.
                 log.exception("the connection to %s failed and is opened anew", self.target)
                 self._connection.drop(f"connection to {self.target} lost to an internal error")
-                # The turn that was due may have been lost with the others of its instant.
+                # What was due may have been lost with the others of its instant.
+                self._looking = False
                 self._loop.add_callback_threadsafe(self._write)
         self._loop.close()
+        for request in self._asked:
+            request.answer(Refusal(f"the connection to {self.target} is closed"))

@@ -14,6 +14,7 @@ from at_worker.executors.rabbitmq import RabbitMQ
 from at_worker.jsontext import Json
 from at_worker.outcome import Outcome, Retry
 from at_worker.plugin import Attempt
+from tests.tables import PATIENCE
 
 Drain = Callable[[str], list[str]]
 
@@ -31,7 +32,7 @@ def attempt(seconds: float = 20, uid: str | None = None) -> Attempt:
 
 
 def run(rabbitmq: RabbitMQ, payload: Json, seconds: float = 20, uid: str | None = None) -> Outcome:
-    return rabbitmq.execute(rabbitmq.parse(payload), attempt(seconds, uid))
+    return rabbitmq.execute(rabbitmq.parse(payload), attempt(seconds, uid)).result(seconds + PATIENCE)
 
 
 def storm(rabbitmq: RabbitMQ, payloads: Sequence[Json], threads: int = 32) -> list[Outcome]:
