@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
@@ -210,6 +211,23 @@ def test_a_plug_in_can_be_handed_in(connection: Connection) -> None:
     schedule(connection, ("probe", {"n": 1}))
     assert [ran.status for ran in run_due(connection, {"probe": plugin})] == ["completed"]
     assert len(plugin.attempts) == 1
+
+
+def test_a_plug_in_may_end_later(connection: Connection) -> None:
+    class Later:
+        def parse(self, payload: Json) -> Json:
+            return payload
+
+        def execute(self, payload: Json, _attempt: Attempt) -> Future[Outcome]:
+            return pool.submit(Done, payload)
+
+        def close(self) -> None:
+            pass
+
+    schedule(connection, ("probe", {"n": 1}))
+    with ThreadPoolExecutor() as pool:
+        (ran,) = run_due(connection, {"probe": Later()})
+    assert (ran.status, ran.result) == ("completed", {"n": 1})
 
 
 def test_a_payload_that_a_worker_would_refuse_fails_before_a_stand_in(connection: Connection) -> None:
