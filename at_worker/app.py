@@ -201,6 +201,9 @@ def _grace(parts: Parts, grace: float) -> Iterator[None]:
         for task in parts.destinations.release() + runner.unstarted():
             execution.give_back(task)
         if not runner.wait_until_idle(until):
+            # One may have begun to wait in the very moment in which the others were taken back.
+            for task in parts.destinations.release():
+                execution.give_back(task)
             interrupted = [
                 running.task.id
                 for running in runner.running()

@@ -17,6 +17,7 @@ from at_worker.engine.leases import Leases
 from at_worker.engine.runner import Running
 from at_worker.engine.settler import Settler
 from at_worker.engine.tally import Tally
+from at_worker.engine.watchdog import GRACE
 from at_worker.executors.registry import executors as all_executors
 from at_worker.jsontext import Json
 from at_worker.outcome import Outcome, Status
@@ -114,7 +115,7 @@ class _Watched:
         try:
             outcome = self.executor.execute(payload, attempt)
             if isinstance(outcome, Future):
-                return outcome.result(max(0.0, attempt.deadline - time.monotonic()))
+                return outcome.result(max(0.0, attempt.deadline + GRACE - time.monotonic()))
             return outcome
         except BaseException as error:
             if isinstance(error, AssertionError) or not isinstance(error, Exception):

@@ -8,11 +8,12 @@ from functools import partial
 
 # A task that took no longer than these seconds waited for nothing, it computed.
 MOMENT = 0.0003
-NAP = 0.001
+# A slow task among short ones costs the next about two of these seconds.
+NAP = 0.0005
 # So much of what is known of the tasks comes from the last one; where fewer than so many were slow, a thread
 # more only takes the interpreter from those that have it.
-NEWS = 0.02
-FEW = 0.1
+NEWS = 0.01
+FEW = 0.03
 
 Sleep = Callable[[], object]
 
@@ -113,7 +114,7 @@ class Crew:
             hand.waking = True
             self._waking += 1
         hand.seen = self._ended
-        return partial(time.sleep, NAP)
+        return partial(hand.alarm.acquire, timeout=NAP)
 
     def dismiss(self) -> None:
         """Wake all."""

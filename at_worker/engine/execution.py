@@ -91,12 +91,10 @@ class Execution:
 
     def give_back(self, task: Task) -> None:
         """End a claim that was never started."""
-        self._parsed.pop(task.claim, None)
         self._settle(hand_back(task))
 
     def postpone(self, task: Task, verdict: Postpone) -> None:
         """Let a task come back later: its destination takes none just now."""
-        self._parsed.pop(task.claim, None)
         self._settle(postpone(task, verdict.seconds, verdict.why, now=time.monotonic()))
 
     def end(self, running: Running, outcome: Outcome) -> bool:
@@ -117,6 +115,7 @@ class Execution:
         return settled
 
     def _settle(self, settlement: Settlement) -> bool:
+        self._parsed.pop(settlement.task.claim, None)
         first = self._leases.end(settlement.task)
         if first:
             self._settler.put(settlement)
@@ -124,6 +123,7 @@ class Execution:
 
     def _give_up(self, task: Task) -> None:
         """Without an end to write, the heartbeat stops and the cleaner gives the task back."""
+        self._parsed.pop(task.claim, None)
         if self._leases.end(task):
             self._leases.release([task])
 
@@ -152,12 +152,12 @@ class Execution:
                 return verdict
         try:
             outcome: object = executor.execute(payload, self._attempt(running))
+            if isinstance(outcome, Future):
+                outcome.add_done_callback(partial(self._conclude, running, destination))
+                return Left.ELSEWHERE
         except BaseException:
             self._leave(running, destination)
             raise
-        if isinstance(outcome, Future):
-            outcome.add_done_callback(partial(self._conclude, running, destination))
-            return Left.ELSEWHERE
         self._leave(running, destination, outcome)
         return _checked(task, outcome)
 
@@ -173,15 +173,19 @@ class Execution:
     def _conclude(self, running: Running, destination: str | None, future: "Future[object]") -> None:
         """End an attempt in whichever thread has ended its Future."""
         with log.about(running.task):
+            outcome: Outcome | None = None
             try:
                 try:
                     outcome = _checked(running.task, future.result())
                 except BaseException as error:  # noqa: BLE001 - as of one that ends in its thread
                     outcome = self._explained(running, error)
-                self._leave(running, destination, outcome)
+                finally:
+                    self._leave(running, destination, outcome)
                 self.end(running, outcome)
             except BaseException:
                 self._give_up(running.task)
+                if self._tracing is not None:
+                    self._tracing.discard(running)
                 raise
             finally:
                 self.finished(running)

@@ -1,6 +1,7 @@
 """The threads that run tasks, each on its instant."""
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from at_worker.task import Task
 logger = logging.getLogger(__name__)
 
 RECENT = 0.06
+SWITCH_INTERVAL = sys.getswitchinterval()
 
 
 class Left(Enum):
@@ -139,6 +141,7 @@ class Runner:
             if in_thread:
                 self._lost.add(running)
             self._end(running)
+            self._wake_for_due()
         if in_thread:
             self._spawn()
         self.freed()
@@ -150,8 +153,7 @@ class Runner:
                 return
             self._end(running)
             self._ends.append(time.monotonic())
-            if self._startable:
-                self._crew.wake()
+            self._wake_for_due()
         self.freed()
 
     def wait_until_idle(self, until: float) -> bool:
@@ -194,7 +196,7 @@ class Runner:
             with self._lock:
                 now = time.monotonic()
                 self._agenda.proceed(now)
-                if self._startable and self._crew.is_spare(hand):
+                if self._startable and self._crew.is_spare(hand) and not self._closed:
                     sleep = self._crew.give_way(hand)
                 else:
                     self._crew.look(hand)
@@ -218,8 +220,9 @@ class Runner:
                 self._lost.remove(running)
                 return False
             now = time.monotonic()
-            # Who leaves for elsewhere has waited for nothing here, only for the interpreter.
-            self._crew.end(0.0 if left is Left.ELSEWHERE else now - running.started)
+            took = now - running.started
+            # Who leaves so soon for elsewhere has waited for nothing here, at most for the interpreter.
+            self._crew.end(0.0 if left is Left.ELSEWHERE and took < SWITCH_INTERVAL else took)
             if left is not Left.ELSEWHERE:
                 self._end(running)
             elif running in self._running:
@@ -231,6 +234,10 @@ class Runner:
     @property
     def _startable(self) -> bool:
         return self._agenda.due > 0 and len(self._running) < self.concurrency
+
+    def _wake_for_due(self) -> None:
+        if self._startable:
+            self._crew.wake()
 
     def _end(self, running: Running) -> None:
         self._running.discard(running)

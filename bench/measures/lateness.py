@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+import psycopg
 
 from bench.arena import Arena, Place
 from bench.contenders.contender import Contender
@@ -23,6 +24,7 @@ GAPS = (0.02, 0.06)  # seconds between two inserts that are due now
 GRACE = 10.0  # seconds after the last instant in which tasks may start
 
 MILLISECONDS = 1000.0
+BARE = "bare INSERT and round trip"
 
 
 class TooLate(RuntimeError):
@@ -79,12 +81,33 @@ def punctuality(arena: Arena, plan: Plan, contender: Contender) -> Sample:
     return Sample(values, curves)
 
 
+def bare(arena: Arena, plan: Plan) -> Sample:
+    """What a queue in PostgreSQL cannot do without: the commit of a row, and a round trip to claim it."""
+    chance = random.Random(1)  # noqa: S311 - the same gaps as for all
+    committed, answered = [], []
+    with arena.database() as dsn, psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE bare (n int)")
+        for number in range(WARM_UPS + plan.due_now_tasks):
+            time.sleep(chance.uniform(*GAPS))
+            began = time.time()
+            connection.execute("INSERT INTO bare VALUES (%s)", (number,))
+            committed.append(time.time() - began)
+            connection.execute("SELECT 1")
+            answered.append(time.time() - began)
+    whole, insert = (np.array(seconds[WARM_UPS:]) * MILLISECONDS for seconds in (answered, committed))
+    values = {f"{key}@now": value for key, value in spread(whole).items()}
+    return Sample(values | {f"{key}@commit": value for key, value in spread(whole - insert).items()})
+
+
 @contextmanager
 def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
-    """Every contender."""
+    """Every contender, and what none of those on PostgreSQL can do without."""
     yield [
-        Trial(one.label, one.settings, partial(punctuality, arena, plan, one), one.unavailable(arena))
-        for one in plan.contenders(EVERYONE)
+        *(
+            Trial(one.label, one.settings, partial(punctuality, arena, plan, one), one.unavailable(arena))
+            for one in plan.contenders(EVERYONE)
+        ),
+        Trial(BARE, "no worker: INSERT of one integer, then SELECT 1", partial(bare, arena, plan)),
     ]
 
 

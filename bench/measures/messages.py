@@ -16,6 +16,7 @@ from bench.plan import Plan
 TASKS = 20_000
 BARE = 6_000
 QUEUE = "bench-messages"
+TUNED = {"WORKER_BATCH_SIZE": "500", "WORKER_CONCURRENCY": "256"}
 
 
 @contextmanager
@@ -46,12 +47,10 @@ def one_by_one(arena: Arena, tasks: int) -> Sample:
 @contextmanager
 def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
     """at-worker as it comes and tuned, and the script."""
-    tuned = at_worker.worker(
-        "tuned", 0, **dict(at_worker.TUNED.environment or {}), RABBITMQ_URL=arena.amqp_url
-    )
+    tuned = at_worker.worker("tuned", 0, **TUNED, RABBITMQ_URL=arena.amqp_url)
     default = at_worker.worker("defaults", 0, RABBITMQ_URL=arena.amqp_url)
     sizes = {"defaults": plan.tasks(TASKS // 2), "tuned": plan.tasks(TASKS)}
-    settings = {"defaults": "none", "tuned": at_worker.TUNED.settings}
+    settings = {"defaults": "none", "tuned": ", ".join(f"{name}={value}" for name, value in TUNED.items())}
     yield [
         *(
             Trial(

@@ -70,6 +70,7 @@ def test_a_thread_gives_way_where_others_end_short_tasks_while_it_wakes(crew: Cr
     end(crew, 500, 0.00001)
     woken = asleep(crew)
     crew.wake()
+    assert is_awake(woken)
     assert not crew.is_spare(woken)
     end(crew, 1, 0.00001)
     assert crew.is_spare(woken)

@@ -177,3 +177,50 @@ def test_destinations_that_cannot_be_reached_are_noticed(table: Table) -> None:
             future.set_result(AGAIN)
         worker.settle()
         assert worker.destinations.broken == 1
+
+
+def test_an_overrun_makes_room_for_what_is_due(table: Table) -> None:
+    """No thread is spawned for it, so one that sleeps has to come."""
+    late, due = table.insert(), table.insert()
+    promises = Promises()
+    with bench(table, known={"probe": promises}, WORKER_CONCURRENCY="1") as worker:
+        begin(worker, promises, 1)
+        (claimed,) = worker.queue.claim(1, 1).tasks
+        worker.leases.take(claimed)
+        worker.runner.start(claimed)
+        running = worker.runner.running()
+        assert [one.task.id for one in running] == [late]
+        worker.runner.write_off(running[0])
+        promises.wait_until_begun(1)
+        assert promises.given.keys() == {late, due}
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+class Unfinished(Future[Outcome]):
+    def __init__(self) -> None:
+        """Without what a Future needs."""
+
+
+@pytest.mark.parametrize("broken", ["unprintable", "unfinished"])
+def test_whatever_a_plug_in_does_its_destination_is_free_again(table: Table, broken: str) -> None:
+    first, second = (table.insert(payload={"to": "there"}) for _ in range(2))
+
+    class Broken(Promises):
+        def execute(self, payload: Json, attempt: Attempt) -> Future[Outcome]:
+            future = super().execute(payload, attempt)
+            return Unfinished() if broken == "unfinished" and attempt.task_id == first else future
+
+    promises = Broken()
+    with bench(table, known={"probe": promises}, WORKER_DESTINATION_CONCURRENCY="1") as worker:
+        begin(worker, promises, 1)
+        if broken == "unprintable":
+            promises.given[first].set_exception(Unprintable())
+        promises.wait_until_begun(1)
+        promises.given[second].set_result(Done())
+        worker.settle()
+        assert worker.leases.count == 0
+    assert table.row(second)["status"] == "completed"

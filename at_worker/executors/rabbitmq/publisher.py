@@ -30,7 +30,7 @@ class Publisher:
         self._closed = False
         self._woken = False
         self._asked: list[Request] = []
-        self._looking = False
+        self._look_timer: object = None
 
     @property
     def target(self) -> str:
@@ -65,8 +65,9 @@ class Publisher:
             closed = self._closed
             if not closed:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
+                    thread.start()
+                    self._thread = thread
                 self._asked.append(request)
                 self._connection.waiting.append(request)
                 if not self._woken:
@@ -84,7 +85,7 @@ class Publisher:
 
     def _write(self) -> None:
         self._woken = False
-        if not self._looking:
+        if self._look_timer is None:
             self._look_again()
         self._connection.dispatch()
 
@@ -93,7 +94,7 @@ class Publisher:
         with self._lock:
             self._asked = [request for request in self._asked if not request.is_answered]
             asked = list(self._asked)
-        self._looking = False
+        self._look_timer = None
         if asked:
             self._look_again()
         now = time.monotonic()
@@ -102,8 +103,7 @@ class Publisher:
                 self._connection.abandon(request)
 
     def _look_again(self) -> None:
-        self._looking = True
-        self._loop.call_later(LOOK_AGAIN, self._look)
+        self._look_timer = self._loop.call_later(LOOK_AGAIN, self._look)
 
     def _run(self) -> None:
         while True:
@@ -118,7 +118,9 @@ class Publisher:
                 log.exception("the connection to %s failed and is opened anew", self.target)
                 self._connection.drop(f"connection to {self.target} lost to an internal error")
                 # What was due may have been lost with the others of its instant.
-                self._looking = False
+                if self._look_timer is not None:
+                    self._loop.remove_timeout(self._look_timer)
+                    self._look_timer = None
                 self._loop.add_callback_threadsafe(self._write)
         self._loop.close()
         for request in self._asked:
