@@ -13,7 +13,7 @@ NAP = 0.0005
 # So much of what is known of the tasks comes from the last one; where fewer than so many were slow, a thread
 # more only takes the interpreter from those that have it.
 NEWS = 0.01
-FEW = 0.03
+FEW = 0.06
 
 Sleep = Callable[[], object]
 
