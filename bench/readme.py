@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.report import described
 from bench.results import Line, Run
-from bench.targets import Target, targets
+from bench.targets import BARE_INSERT, Target, targets
 
 BEGIN = "<!-- written by make bench -->\n"
 END = "<!-- end of what make bench writes -->\n"
@@ -29,7 +29,7 @@ def _contenders(run: Run) -> list[str]:
         for name in ("lateness", "drain")
         if name in run.tables
         for label, line in run.tables[name].lines.items()
-        if line.rounds and "processes" not in label
+        if line.rounds and "processes" not in label and label != BARE_INSERT
     }
     return [*HEAD, *(_row(run, line) for line in lines.values())]
 
@@ -46,7 +46,8 @@ def _row(run: Run, line: Line) -> str:
 
 def _late(run: Run, label: str, rate: int) -> str:
     found = [run.value("lateness", label, f"{key}@{rate}") for key in ("p50", "p99")]
-    return " / ".join("-" if one is None else f"{one:,.{2 if one < 100 else 0}f}" for one in found) + " ms"
+    figures = [f"{one:,.{2 if one < 100 else 0}f}" for one in found if one is not None]
+    return f"{' / '.join(figures)} ms" if figures else ""
 
 
 def _rate(run: Run, label: str) -> str:
