@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError
 
 from tests.chaos.ledger import Delivery, Ledger, RecordingEndpoint
 from tests.servers.rabbitmq import Broker, External
@@ -21,6 +20,7 @@ TIMEOUT = "3"  # seconds for one attempt
 POSTPONED = 120.0
 REFUSALS = ["451 4.3.0 try again", "421 4.3.2 goodbye"] * 2
 # Or nobody is left to tell it.
+RUNNING = "SELECT FROM scheduled_tasks WHERE status = 'processing'"
 TOLD = """
 SELECT WHERE EXISTS (SELECT FROM scheduled_tasks WHERE status = 'pending' AND error_message LIKE %(why)s)
     OR NOT EXISTS (SELECT FROM scheduled_tasks WHERE status IN ('pending', 'processing'))
@@ -168,15 +168,13 @@ class Messages:
             channel.queue_delete(self._queue)
 
     def _make_again(self) -> None:
-        deleted = False
-        while not deleted:
-            with self._channel() as channel:
-                self._take(channel)
-                try:
-                    channel.queue_delete(self._queue, if_empty=True)
-                    deleted = True
-                except AMQPError:
-                    pass  # another message came in between
+        # What is on its way to a queue that is being deleted RabbitMQ confirms, and drops: nothing may be.
+        self._table.sql("SELECT at_pause(%(type)s)", type=self.task_type)
+        self._table.wait_for(lambda: not self._table.sql(RUNNING), POSTPONED)
+        with self._channel() as channel:
+            self._take(channel)
+            channel.queue_delete(self._queue, if_empty=True)
+        self._table.sql("SELECT at_resume(%(type)s)", type=self.task_type)
         self._wait_until_told("returned")
         with self._channel() as channel:
             channel.queue_declare(self._queue, durable=True)
