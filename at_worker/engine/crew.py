@@ -35,8 +35,10 @@ class Hand:
 
 
 class Crew:
-    """Among the idle threads one is the leader: it sleeps until the next instant and runs that task itself,
-    so that no second thread has to wake in between (Leader/Followers, Schmidt et al., POSA 2).
+    """The threads that run nothing, and who of them is next.
+
+    One is the leader: it sleeps until the next instant and runs that task itself, so that no second thread
+    has to wake in between (Leader/Followers, Schmidt et al., POSA 2).
 
     The others are woken one at a time, the next by the one that woke. Tasks that wait for something let the
     next thread come at once. Where tasks only compute, which one thread at a time can do, the one that comes

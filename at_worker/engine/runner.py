@@ -19,7 +19,9 @@ from at_worker.task import Task
 
 logger = logging.getLogger(__name__)
 
+# Seconds. Under load a claim of hundreds of rows takes half as long: with work for less the threads run dry.
 RECENT = 0.06
+# So long a thread that wants the interpreter waits for one that does not let it go.
 SWITCH_INTERVAL = sys.getswitchinterval()
 
 

@@ -64,8 +64,7 @@ class Connection:
 
     def abandon(self, request: Request) -> None:
         """Let go of a request whose time is over, and say why it has no answer."""
-        trouble = self.trouble(request)
-        request.answer(trouble)
+        request.answer(self.trouble(request))
         if self._channels and isinstance(request, Delivery):
             self._channels.abandon(request)
         self.dispatch()
