@@ -121,7 +121,10 @@ def _read(path: Path) -> str:
 
 @contextmanager
 def worker(dsn: str, cwd: Path, *options: str, **settings: str) -> Iterator[Worker]:
-    """A worker named w-1 that runs in `cwd`, and is killed at the end of the block if it still runs."""
+    """A worker named w-1 that runs in `cwd`, and is killed at the end of the block if it still runs.
+
+    A test that fails shows its log.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "at_worker", "run", *options],
         cwd=cwd,
@@ -137,6 +140,7 @@ def worker(dsn: str, cwd: Path, *options: str, **settings: str) -> Iterator[Work
         yield started
     finally:
         started.end()
+        print(started.log)  # noqa: T201 - pytest shows it where a test fails
 
 
 def command(cwd: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -28,6 +28,7 @@ class Database:
         self._deadline = settings.statement_deadline
         self._observe = observe
         self._reached = False
+        self._times_reached = 0
         self._reaching = threading.Lock()
         # The pool's own attempts to reconnect are silent and slow down; ours are loops that report.
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
@@ -66,14 +67,17 @@ class Database:
     def session(self) -> Iterator[Session]:
         """Lend a connection. Raises Unavailable, Refused or Unusable for whatever goes wrong meanwhile.
 
-        The observer hears of every success (None) and of every Away.
+        The observer hears of every success (None) and of every Away, but of none that comes late: others have
+        reached the server again meanwhile.
         """
+        before = self._times_reached
         try:
             with self._lent() as connection, translated(connection):
                 yield Session(connection)
         except Away as error:
-            self._reached = False
-            self._observe(error)
+            if self._times_reached == before:
+                self._reached = False
+                self._observe(error)
             raise
         self._reached = True
         self._observe(None)
@@ -108,6 +112,7 @@ class Database:
             else:
                 # Those that broke meanwhile would each cost a statement, and half-open ones its deadline.
                 self._pool.drain()
+            self._times_reached += 1
             self._reached = True
 
     @contextmanager

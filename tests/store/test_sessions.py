@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
@@ -115,6 +115,27 @@ def test_connections_rest_as_long_as_they_like(table: Table) -> None:
                 session.rows("SELECT 1")
             table.sql("SELECT pg_sleep(0.4)")
     assert told == [None, None, None]
+
+
+def test_a_connection_that_is_found_broken_after_others_are_back_is_no_new_outage(table: Table) -> None:
+    told: list[Away | None] = []
+    with closing(Database(table.settings(), told.append)) as database:
+        database.open()
+        with ExitStack() as late:
+            late.enter_context(pytest.raises(Away))
+            session = late.enter_context(database.session())
+            with ExitStack() as first:
+                first.enter_context(pytest.raises(Away))
+                cut = first.enter_context(database.session())
+                table.sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name LIKE 'at-worker%'"
+                )
+                cut.ping()
+            with database.session() as again:
+                again.ping()
+            session.ping()
+    assert [type(each) for each in told] == [Away, type(None)]
 
 
 def test_a_role_that_may_only_read_is_told_why(table: Table) -> None:
