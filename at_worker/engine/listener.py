@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 CHANNEL = "scheduled_tasks"
 # A connection that is half open is silent, like one on which nothing happens.
 PROBE = 10.0
-# As the trigger in sql/ddl.sql writes it: when, priority, type.
-_PAYLOAD = re.compile(r"(\d{1,15}) (\d) (.+)", re.DOTALL)
+# As the trigger in sql/ddl.sql writes it: when, whether that has come, priority, type.
+_PAYLOAD = re.compile(r"(\d{1,15})(!?) (\d) (.+)", re.DOTALL)
 
 
 class Listener:
@@ -91,7 +91,7 @@ class Listener:
         if len(known) < len(matches):
             self._heard(())
         if known:
-            self._heard([Announcement(Lane(m[3], int(m[2])), float(m[1])) for m in known])
+            self._heard([Announcement(Lane(m[4], int(m[3])), float(m[1]), bool(m[2])) for m in known])
 
     def _connect(self) -> Session:
         self._session = self._life.enter_context(self._database.direct())

@@ -13,6 +13,7 @@ from at_worker.engine.runner import Runner
 from at_worker.store.errors import Unavailable
 from at_worker.store.lanes import Lane
 from at_worker.store.queue import Batch, Queue
+from at_worker.task import Task
 from at_worker.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -32,17 +33,22 @@ LOOK_AGAIN = 1.0
 
 
 class Announcement(NamedTuple):
-    """A row became pending; `execute_at` is in seconds since the epoch, rounded down."""
+    """A row became pending; `execute_at` is in seconds since the epoch, rounded down.
+
+    `is_due` says that it was due by then.
+    """
 
     lane: Lane
     execute_at: float
+    is_due: bool
 
 
 class Poller:
     """One turn is one claim: of what is due, and into what room is left of what will be due in a moment.
 
-    Sleeps until the next row comes near, a thread is free, or the interval is over. `claimed` hears what a
-    claim brought and how many seconds it took.
+    Sleeps until the next row comes near, a thread is free, or the interval is over. Rows that are announced
+    as due meanwhile, while threads are idle, are claimed from their lane alone, in half the time. `claimed`
+    hears what a claim brought and how many seconds it took.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Poller:
         self._paced = 0.0
         self._planning = threading.Lock()
         self._planned = 0.0
+        self._lane_due: Announcement | None = None
         self._doubt_until = 0.0
         self._look_at = float("inf")
         self._found = 0
@@ -87,9 +94,13 @@ class Poller:
         if not announcements:
             self._queue.forget_lanes()
             self._plan(0.0)
-        ours = [execute_at for lane, execute_at in announcements if self._queue.announced(lane, execute_at)]
+        ours = [each for each in announcements if self._queue.announced(each.lane, each.execute_at)]
         if ours:
-            self._plan(self._queue.monotonic(min(ours)) - LOOK_AHEAD)
+            first = min(ours, key=lambda each: each.execute_at)
+            if self._hungry or not all(each.is_due and each.lane == first.lane for each in ours):
+                self._plan(self._queue.monotonic(first.execute_at) - LOOK_AHEAD)
+            else:
+                self._plan_lane(first)
 
     def due_in(self, seconds: float) -> None:
         """A task was given back that will be due then."""
@@ -106,17 +117,29 @@ class Poller:
         if earlier:
             self.wake()
 
+    def _plan_lane(self, due: Announcement) -> None:
+        """Claim from this lane at once; where another one waits for that, from all."""
+        with self._planning:
+            waiting = self._lane_due or due
+            if waiting.lane == due.lane:
+                self._lane_due = min(waiting, due)
+            else:
+                self._planned = 0.0
+        self.wake()
+
     def turn(self) -> float:
         """Claim once, if it is time to. Returns the seconds until the next claim is worth it."""
-        wait = self._planned - time.monotonic()
-        if wait > 0:
-            return wait
         # Forgotten first: what is heard during the claim may have come too late for it.
         with self._planning:
-            self._planned = float("inf")
+            lane_due, self._lane_due = self._lane_due, None
+            wait = self._planned - time.monotonic()
+            if wait <= 0:
+                self._planned = float("inf")
+            elif lane_due is None:
+                return wait
         pause = 0.0
         try:
-            pause = self._turn()
+            pause = self._turn() if wait <= 0 or lane_due is None else self._turn_of_lane(lane_due)
         finally:
             with self._planning:
                 self._planned = min(self._planned, time.monotonic() + pause)
@@ -127,31 +150,21 @@ class Poller:
         self._hungry = True
         if time.monotonic() >= self._look_at:
             self._hand_back_unheld()
-        startable = min(self._runner.room, self._most_held - self._leases.count)
+        startable = self._startable
         room = min(self._batch_size, startable)
         self._paced = 0.0 if room == self._batch_size else time.monotonic() + PACE
         if room <= 0:
             return self._announce(self._interval)
         ahead = max(0, min(room, startable - self._runner.held))
-        asked = time.monotonic()
-        batch = self._claim(room, ahead)
-        took = time.monotonic() - asked
-        tasks = [task for task in batch.tasks if self._leases.take(task)]
-        if len(tasks) < len(batch.tasks):
-            # The database crashed. One of them may have counted as lost in this very moment.
-            self._doubt()
+        self._turns += 1
+        batch, tasks = self._taken(
+            lambda: self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
+        )
         soon = [task for task in tasks if task.due == task.instant]
         if len(soon) < len(tasks):
             self._runner.start(*(task for task in tasks if task.due > task.instant))
         if soon:
             self._runner.hold(soon)
-        self.claimed(batch, took)
-        for expired in batch.expired:
-            with log.about(expired):
-                logger.warning(
-                    "[Worker %s] Task %d expired before it could start", self._worker_id, expired.id
-                )
-        self._found += len(batch.tasks)
         self._hungry = batch.size == room
         if self._hungry:
             return self._announce(max(0.0, self._paced - time.monotonic()))
@@ -161,10 +174,36 @@ class Poller:
         until_near = self._interval if batch.next_due is None else batch.next_due - LOOK_AHEAD
         return self._announce(min(self._interval, max(until_near, 0.0)))
 
-    def _claim(self, room: int, ahead: int) -> Batch:
+    def _turn_of_lane(self, due: Announcement) -> float:
+        room = min(self._batch_size, self._startable)
+        if room <= 0:
+            return 0.0
+        batch, tasks = self._taken(lambda: self._queue.claim_due(due.lane, due.execute_at, room))
+        self._runner.start(*tasks)
+        return self._announce(0.0 if batch.size == room else float("inf"))
+
+    @property
+    def _startable(self) -> int:
+        return min(self._runner.room, self._most_held - self._leases.count)
+
+    def _taken(self, claim: Callable[[], Batch]) -> tuple[Batch, list[Task]]:
+        """Claim; returns with the batch those of its tasks that nobody here holds already."""
+        asked = time.monotonic()
         with self._asking():
-            self._turns += 1
-            return self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
+            batch = claim()
+        took = time.monotonic() - asked
+        tasks = [task for task in batch.tasks if self._leases.take(task)]
+        if len(tasks) < len(batch.tasks):
+            # The database crashed. One of them may have counted as lost in this very moment.
+            self._doubt()
+        self._found += len(batch.tasks)
+        self.claimed(batch, took)
+        for expired in batch.expired:
+            with log.about(expired):
+                logger.warning(
+                    "[Worker %s] Task %d expired before it could start", self._worker_id, expired.id
+                )
+        return batch, tasks
 
     def _hand_back_unheld(self) -> None:
         with self._asking():

@@ -65,6 +65,18 @@ lane AS MATERIALIZED (
      LIMIT least(%(ahead)s, %(room)s - (SELECT count(*) FROM due))
 )"""
 
+# Of one lane, from an instant on at which nothing before it is known to wait.
+_DUE = """
+due AS MATERIALIZED (
+    SELECT t.id FROM {tasks} t
+     WHERE t.status = 'pending' AND t.task_type = %(task_type)s AND t.priority = %(priority)s::smallint
+       AND t.execute_at >= to_timestamp(%(since)s::float8) AND t.execute_at <= now()
+       AND t.id <> ALL (%(refused)s::bigint[])
+       AND NOT EXISTS (SELECT FROM {paused} p WHERE p.task_type = %(task_type)s)
+     ORDER BY t.execute_at, t.id
+     LIMIT %(room)s FOR UPDATE SKIP LOCKED
+)"""
+
 _TAKE = """
 UPDATE {tasks} t
    SET (status, error_message, claim_seq, locked_by, started_at, updated_at) = (
@@ -80,6 +92,12 @@ RETURNING t.status, t.priority, {task}
 
 # A claim does not wait for the disk: a crash of the server may forget the last ones, so that their rows are
 # pending again. That may run a task twice, so a claim with one that is to run at most once does wait.
+_UNHURRIED = """
+unhurried AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
+     WHERE NOT EXISTS (SELECT FROM claimed WHERE max_attempts = 1)
+)"""
+
 _CLAIM = """
 WITH RECURSIVE {known}, {chosen}, placed AS MATERIALIZED (
     SELECT id, row_number() OVER () AS nth FROM (SELECT id FROM due UNION ALL SELECT id FROM soon) AS found
@@ -90,10 +108,7 @@ WITH RECURSIVE {known}, {chosen}, placed AS MATERIALIZED (
          WHERE t.status = 'pending' AND t.task_type = lane.task_type AND t.priority = lane.priority
            AND t.execute_at > now() + %(look_ahead)s * interval '1 second'
          ORDER BY t.execute_at LIMIT 1) first
-), unhurried AS MATERIALIZED (
-    SELECT set_config('synchronous_commit', 'off', true)
-     WHERE NOT EXISTS (SELECT FROM claimed WHERE max_attempts = 1)
-)
+), {unhurried}
 SELECT date_part('epoch', coming.execute_at), date_part('epoch', now()),
        date_part('epoch', clock_timestamp()),
        {found}::text, (SELECT count(*) FROM unhurried),
@@ -104,10 +119,18 @@ SELECT date_part('epoch', coming.execute_at), date_part('epoch', now()),
 
 _CHOICE = "WITH RECURSIVE {known}, {chosen} SELECT id FROM due UNION ALL SELECT id FROM soon"
 
+_CLAIM_DUE = """
+WITH {due}, claimed AS ({take}), {unhurried}
+SELECT (SELECT count(*) FROM unhurried), claimed.* FROM claimed
+"""
+
+_CHOICE_DUE = "WITH {due} SELECT id FROM due"
+
 
 def _claim(known: LiteralString, found: LiteralString) -> Choosing:
     return Choosing(
         whole=_CLAIM.replace("{known}", known)
+        .replace("{unhurried}", _UNHURRIED)
         .replace("{found}", found)
         .replace("{chosen}", _CHOSEN)
         .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM placed)")),
@@ -119,3 +142,13 @@ def _claim(known: LiteralString, found: LiteralString) -> Choosing:
 # A claim that knows the lanes and their bounds is shorter, and steps over what it has worked off.
 CLAIM = _claim(_TOLD, found="NULL")
 SURVEY = _claim(_FOUND, found="(SELECT json_agg(json_build_array(task_type, priority)) FROM step)")
+
+
+# Where it is known that one lane has rows that are due, there is less to plan, to walk and to answer.
+CLAIM_DUE = Choosing(
+    whole=_CLAIM_DUE.replace("{due}", _DUE)
+    .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM due)"))
+    .replace("{unhurried}", _UNHURRIED),
+    choice=_CHOICE_DUE.replace("{due}", _DUE),
+    change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
+)

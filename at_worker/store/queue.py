@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from at_worker import jsontext
 from at_worker.outcome import Settlement, Status
-from at_worker.store.claiming import CLAIM, SURVEY
+from at_worker.store.claiming import CLAIM, CLAIM_DUE, SURVEY
 from at_worker.store.clock import Clock
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import DUE, ID, TYPE, Expired, expired, task
-from at_worker.store.session import Sessions
+from at_worker.store.session import Row, Sessions
 from at_worker.store.settling import OURS, Leftover, leftover, settle, written
 from at_worker.task import Claim, Task
 
@@ -124,15 +124,50 @@ class Queue:
             ((Lane(*lane), Place(*place)) for lane, place in reached.items()),
             exhausted=began if len(claimed) < room else None,
         )
+        return self._batch(
+            [(status, columns) for status, _, columns in claimed],
+            replied,
+            look_ahead,
+            None if coming is None else self._clock.monotonic(coming) - replied,
+        )
+
+    def claim_due(self, lane: Lane, since: float, room: int) -> Batch:
+        """Claim at most `room` rows of one lane that are due, from `since` on, in seconds since the epoch.
+
+        What comes next it does not tell: `next_due` is None.
+        """
+        rows = self._claims.rows(
+            CLAIM_DUE,
+            {
+                "task_type": lane.task_type,
+                "priority": lane.priority,
+                "since": since,
+                "room": room,
+                "holder": self.holder,
+            },
+        )
+        replied = time.monotonic()
+        self._claimed_some |= bool(rows)
+        claimed = [(row[1], row[3:]) for row in rows]
+        claimed.sort(key=lambda found: (found[1][DUE], found[1][ID]))
+        return self._batch(claimed, replied, 0.0, None)
+
+    def _batch(
+        self,
+        claimed: Sequence[tuple[str, Row]],
+        replied: float,
+        look_ahead: float,
+        next_due: float | None,
+    ) -> Batch:
         shift = self._clock.shift
         return Batch(
             tuple(
                 task(columns, shift, replied, look_ahead)
-                for status, _, columns in claimed
+                for status, columns in claimed
                 if status == Status.PROCESSING
             ),
-            tuple(expired(columns) for status, _, columns in claimed if status != Status.PROCESSING),
-            None if coming is None else self._clock.monotonic(coming) - replied,
+            tuple(expired(columns) for status, columns in claimed if status != Status.PROCESSING),
+            next_due,
         )
 
     def _look_at_clock(self) -> None:

@@ -60,7 +60,7 @@ def _instant(table: Table, task: int) -> float:
 def test_a_row_that_is_due_within_a_minute_is_announced_with_its_lane(table: Table) -> None:
     with listening(table) as heard:
         task = table.insert("probe", priority=7)
-        assert heard.wait_for(1) == [Announcement(Lane("probe", 7), _instant(table, task))]
+        assert heard.wait_for(1) == [Announcement(Lane("probe", 7), _instant(table, task), is_due=True)]
 
 
 def test_a_row_of_the_far_future_is_not_announced(table: Table) -> None:
@@ -81,7 +81,7 @@ def test_a_row_that_is_run_again_is_announced_as_long_due(table: Table) -> None:
     task = table.insert("a type of three words", status="failed", execute_at="2020-01-01T00:00:00Z")
     with listening(table) as heard:
         table.sql("UPDATE scheduled_tasks SET status = 'pending' WHERE id = %(id)s", id=task)
-        assert heard.wait_for(1) == [Announcement(Lane("a type of three words", 5), 0.0)]
+        assert heard.wait_for(1) == [Announcement(Lane("a type of three words", 5), 0.0, is_due=True)]
 
 
 def test_a_connection_that_broke_is_made_anew_and_the_gap_is_told(table: Table) -> None:
@@ -99,19 +99,72 @@ def test_an_announced_row_is_claimed_at_once_and_its_instant_planned(table: Tabl
     with bench(table, WORKER_POLLING_INTERVAL="30") as worker:
         assert worker.poller.turn() > 29
         task = table.insert()
-        worker.poller.heard([Announcement(Lane("probe", 5), _instant(table, task))])
+        worker.poller.heard([Announcement(Lane("probe", 5), _instant(table, task), is_due=True)])
         worker.poller.turn()
         worker.settle()
         assert table.row(task)["status"] == "completed"
         (later,) = table.sql("SELECT extract(epoch FROM now() + interval '20 s')::float8 AS instant")
-        worker.poller.heard([Announcement(Lane("probe", 5), later["instant"])])
+        worker.poller.heard([Announcement(Lane("probe", 5), later["instant"], is_due=False)])
         assert 19 < worker.poller.turn() < 20
+
+
+def test_rows_that_are_announced_as_due_are_claimed_while_the_instant_of_others_stays_planned(
+    table: Table,
+) -> None:
+    with bench(table, WORKER_POLLING_INTERVAL="30") as worker:
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('probe', now() + interval '9 s')"
+        )
+        assert 8 < worker.poll() < 9
+        tasks = [table.insert(), table.insert()]
+        worker.poller.heard([Announcement(Lane("probe", 5), _instant(table, tasks[0]), is_due=True)])
+        assert 7 < worker.poller.turn() < 9
+        worker.settle()
+        assert {table.row(task)["status"] for task in tasks} == {"completed"}
+
+
+def test_rows_of_two_lanes_that_are_due_are_claimed_by_priority(table: Table) -> None:
+    with bench(table, WORKER_POLLING_INTERVAL="30", WORKER_CONCURRENCY="1") as worker:
+        worker.poller.turn()
+        low, high = table.insert(), table.insert(priority=9)
+        for lane in (Lane("probe", 5), Lane("probe", 9)):
+            worker.poller.heard([Announcement(lane, _instant(table, low), is_due=True)])
+        worker.poller.turn()
+        worker.settle()
+        assert (table.row(low)["status"], table.row(high)["status"]) == ("pending", "completed")
+
+
+def test_more_rows_of_a_lane_that_are_due_than_have_room_are_claimed_one_turn_after_the_other(
+    table: Table,
+) -> None:
+    with bench(table, WORKER_POLLING_INTERVAL="30", WORKER_BATCH_SIZE="2") as worker:
+        worker.poller.turn()
+        tasks = [table.insert() for _ in range(3)]
+        worker.poller.heard([Announcement(Lane("probe", 5), _instant(table, tasks[0]), is_due=True)])
+        assert worker.poller.turn() == 0
+        worker.poller.turn()
+        worker.settle()
+        assert {table.row(task)["status"] for task in tasks} == {"completed"}
+
+
+def test_what_a_failed_claim_of_a_lane_left_is_found_by_the_next_turn(table: Table) -> None:
+    with bench(table, WORKER_POLLING_INTERVAL="30") as worker:
+        worker.poller.turn()
+        task = table.insert()
+        worker.poller.heard([Announcement(Lane("probe", 5), _instant(table, task), is_due=True)])
+        table.sql("ALTER TABLE scheduled_tasks RENAME TO elsewhere")
+        with pytest.raises(Away):
+            worker.poller.turn()
+        table.sql("ALTER TABLE elsewhere RENAME TO scheduled_tasks")
+        worker.poller.turn()
+        worker.settle()
+        assert table.row(task)["status"] == "completed"
 
 
 def test_types_of_other_workers_wake_nobody(table: Table) -> None:
     with bench(table, WORKER_POLLING_INTERVAL="30", WORKER_TASK_TYPES="probe") as worker:
         worker.poller.turn()
-        worker.poller.heard([Announcement(Lane("other", 5), 0.0)])
+        worker.poller.heard([Announcement(Lane("other", 5), 0.0, is_due=True)])
         assert worker.poller.turn() > 28
 
 

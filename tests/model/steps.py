@@ -71,6 +71,17 @@ KINDS = {
             "reply_lost": st.sampled_from([False, False, True]),
         },
     ),
+    "claim_due": Kind(
+        3,
+        {
+            "worker": workers,
+            "task_type": types,
+            "priority": st.sampled_from([5, 9]),
+            "since": st.integers(-2, 0),
+            "room": st.integers(1, 3),
+            "reply_lost": st.sampled_from([False, False, True]),
+        },
+    ),
     "settle": Kind(
         6,
         {

@@ -26,7 +26,8 @@ from psycopg.rows import DictRow
 from at_worker.engine.cleaner import BATCH, FIRST, give_back
 from at_worker.outcome import Run, Settlement, Status, expire, hand_back, postpone, resolve
 from at_worker.store.database import Database
-from at_worker.store.queue import Queue
+from at_worker.store.lanes import Lane
+from at_worker.store.queue import Batch, Queue
 from at_worker.store.recovery import Recovery, Stuck
 from at_worker.store.session import Session
 from at_worker.store.settling import Leftover
@@ -122,6 +123,7 @@ class Life(RuleBasedStateMachine):
             "time_passes": not self.locked,
             "insert": len(self.rows) < MOST_ROWS,
             "claim": Status.PENDING in statuses,
+            "claim_due": Status.PENDING in statuses,
             "settle": held,
             "beat": held,
             "hand_back_what_is_not_held": self._claimers(),
@@ -171,14 +173,32 @@ class Life(RuleBasedStateMachine):
         by = self.workers[worker]
         hour = LOOK_AHEAD if ahead else 0
         batch = by.queue.claim(room, turn, ahead=ahead, look_ahead=hour * HOUR)
+        candidates = [
+            row for row in self._free(by.runs) if life.is_claimable(row, self.now + hour, self.paused)
+        ]
+        due = sum(life.is_due(row, self.now) for row in candidates)
+        self._take(by, batch, candidates, min(room, due + min(ahead, len(candidates) - due)), reply_lost)
+
+    def claim_due(
+        self, worker: int, task_type: str, priority: int, since: Hour, room: int, reply_lost: bool
+    ) -> None:
+        by = self.workers[worker]
+        # Half an hour more, for rows of that very hour and the seconds that this walk takes.
+        batch = by.queue.claim_due(Lane(task_type, priority), time.time() + (since - 0.5) * HOUR, room)
+        candidates = [
+            row
+            for row in self._free()
+            if life.is_claimable(row, self.now, self.paused)
+            and (row.task_type, row.priority) == (task_type, priority)
+            and row.execute_at >= self.now + since
+        ]
+        self._take(by, batch, candidates, min(room, len(candidates)), reply_lost)
+
+    def _take(self, by: Worker, batch: Batch, candidates: list[Row], count: int, reply_lost: bool) -> None:
         ids = [*(task.id for task in batch.tasks), *(row.id for row in batch.expired)]
         taken = [self.rows[task_id] for task_id in ids]
-        horizon = self.now + hour
-        candidates = [row for row in self._free(by.runs) if life.is_claimable(row, horizon, self.paused)]
         left = [row for row in candidates if row not in taken]
-        due = sum(life.is_due(row, self.now) for row in candidates)
-        assert len(taken) == len({row.id for row in taken}) == len(candidates) - len(left)
-        assert len(taken) == min(room, due + min(ahead, len(candidates) - due))
+        assert len(taken) == len({row.id for row in taken}) == len(candidates) - len(left) == count
         assert not any(life.goes_first(row, other, self.now) for row in left for other in taken)
         for row in taken:
             self._write(life.claimed(row, self.now, by.queue.holder))

@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from at_worker.store.claiming import CLAIM, SURVEY
+from at_worker.store.claiming import CLAIM, CLAIM_DUE, SURVEY
 from at_worker.store.session import addressed
 from tests.tables import Table
 
@@ -44,6 +44,20 @@ def _explain(table: Table, lanes: str | None = None, types: list[str] | None = N
         turn=1,
         types=types,
         lanes=lanes,
+        holder="w-1/boot",
+        refused=[],
+    )
+    plan: Plan = row["QUERY PLAN"][0]["Plan"]
+    return plan
+
+
+def _explain_due(table: Table) -> Plan:
+    (row,) = table.sql(
+        b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + addressed(CLAIM_DUE.whole, "public"),
+        task_type="type-1",
+        priority=5,
+        since=0.0,
+        room=ROOM,
         holder="w-1/boot",
         refused=[],
     )
@@ -103,6 +117,20 @@ def test_a_paused_type_costs_nothing_but_the_step_over_its_lanes(crowd: Table) -
 def test_known_lanes_are_not_looked_for(crowd: Table) -> None:
     lanes = json.dumps([{"task_type": "type-1", "priority": 5, "since": None, "after": 0}])
     assert _read(_explain(crowd, lanes=lanes)) <= ROOM
+
+
+def test_a_claim_of_one_lane_reads_what_it_takes_in_its_order_and_sorts_nothing(crowd: Table) -> None:
+    crowd.sql("INSERT INTO scheduled_tasks (task_type) SELECT 'type-1' FROM generate_series(1, 5000)")
+    plan = _explain_due(crowd)
+    assert not [
+        node for node in _nodes(plan) if node["Node Type"] in ("Seq Scan", "Sort", "Incremental Sort")
+    ]
+    assert {node["Index Name"] for node in _nodes(plan) if "Index Name" in node} == {
+        "scheduled_tasks_lanes",
+        "scheduled_tasks_pkey",
+        "scheduled_tasks_paused_pkey",
+    }
+    assert (plan["Actual Rows"], _read(plan)) == (ROOM, ROOM)
 
 
 def test_a_claim_steps_over_what_is_worked_off_while_an_old_snapshot_keeps_it(table: Table) -> None:

@@ -7,6 +7,7 @@ from psycopg.conninfo import conninfo_to_dict
 from at_worker.outcome import Settlement, Status
 from at_worker.store.claiming import SURVEY
 from at_worker.store.database import Database
+from at_worker.store.lanes import Lane
 from at_worker.store.queue import Batch, Queue
 from at_worker.store.schema import BESIDE, TABLE
 from at_worker.store.session import addressed
@@ -76,6 +77,24 @@ def test_locked_rows_are_skipped(table: Table, queue: Queue) -> None:
     person.sql("SELECT FROM scheduled_tasks WHERE id = %(id)s FOR UPDATE", id=locked)
     assert _ids(queue.claim(10, 0)) == [free]
     person.close()
+
+
+def test_a_claim_of_one_lane_takes_what_is_due_there_and_nothing_else(table: Table, queue: Queue) -> None:
+    day = "2020-01-0{}T00:00:00Z"
+    late, early, older = (table.insert("a", execute_at=day.format(n)) for n in (3, 2, 1))
+    table.insert("a", priority=6)
+    table.insert("b")
+    table.sql("INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('a', now() + interval '1 s')")
+    since = table.row(early)["execute_at"].timestamp()
+    assert _ids(queue.claim_due(Lane("a", 5), since, 1)) == [early]
+    assert _ids(queue.claim_due(Lane("a", 5), since, 10)) == [late]
+    assert _ids(queue.claim_due(Lane("a", 5), 0.0, 10)) == [older]
+    assert queue.claim_due(Lane("a", 5), 0.0, 10).size == 0
+
+
+def test_a_claim_of_one_lane_brings_tasks_in_their_order(table: Table, queue: Queue) -> None:
+    late, early, same = (table.insert("a", execute_at=f"2020-01-0{day}T00:00:00Z") for day in (3, 1, 1))
+    assert _ids(queue.claim_due(Lane("a", 5), 0.0, 10)) == [early, same, late]
 
 
 def test_the_next_due_instant_is_told_also_when_nothing_is_due(table: Table, queue: Queue) -> None:
