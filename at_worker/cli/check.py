@@ -8,7 +8,7 @@ import click
 
 from at_worker import redact
 from at_worker.cli.errors import Failed, explained, settings
-from at_worker.engine.execution import parse_payload
+from at_worker.engine.attempts import parse_payload
 from at_worker.plugin import AnyExecutor, InvalidPayload, MissingSetting
 from at_worker.store import admin, inspect
 from at_worker.store.database import Database

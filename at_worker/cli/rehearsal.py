@@ -8,7 +8,7 @@ from at_worker import redact
 from at_worker.cli.errors import DatabaseRefuses, Failed
 from at_worker.cli.show import shown
 from at_worker.config import Settings
-from at_worker.engine.execution import parse_or_none, parse_payload
+from at_worker.engine.attempts import parse_or_none, parse_payload
 from at_worker.jsontext import render_readable
 from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload, MissingSetting
 from at_worker.store.details import Details
