@@ -46,7 +46,9 @@ def result(value: Json) -> Json:
     match value:
         case str():
             return _without(value, _known)
-        case dict() | Mapping():  # to ask a dict alone is quick
+        case None | bool() | int():  # to ask for an abstract class takes longer
+            return value
+        case dict() | Mapping():
             return {name: result(item) for name, item in value.items()}
         case list() | tuple():
             return [result(item) for item in value]

@@ -86,7 +86,7 @@ class Poller:
 
     def thread_freed(self) -> None:
         """A thread is idle again; that matters only while rows are waiting for one."""
-        if self._hungry:
+        if self._hungry and self._planned > self._paced:
             self._plan(self._paced)
 
     def heard(self, announcements: Sequence[Announcement]) -> None:

@@ -198,11 +198,12 @@ class Runner:
             with self._lock:
                 now = time.monotonic()
                 self._agenda.proceed(now)
-                if self._startable and self._crew.is_spare(hand) and not self._closed:
+                startable = self._startable
+                if startable and self._crew.is_spare(hand) and not self._closed:
                     sleep = self._crew.give_way(hand)
                 else:
                     self._crew.look(hand)
-                    task = self._agenda.take() if self._startable else None
+                    task = self._agenda.take() if startable else None
                     if task is not None:
                         running = Running(task, now, now + self._timeout)
                         self._running.add(running)

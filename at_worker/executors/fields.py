@@ -30,6 +30,8 @@ def text(payload: Mapping[str, Json], name: str) -> str | None:
 
 def line(payload: Mapping[str, Json], name: str) -> str | None:
     """A string without control characters, fit for a header or an address."""
+    if name not in payload:
+        return None
     value = text(payload, name)
     if value is not None:
         refuse_control_characters(name, value)

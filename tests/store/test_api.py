@@ -336,7 +336,8 @@ def test_what_is_scheduled_or_replaced_is_announced_like_an_insert(table: Table,
         (replaced,) = listener.notifies(timeout=PATIENCE, stop_after=1)
     words = [message.payload.split(" ") for message in (inserted, called, replaced)]
     assert [word[1:] for word in words] == [["5", "probe"]] * 3
-    assert (execute_at != "now") == (words == [["0", "5", "probe"]] * 3)
+    assert all(word[0].endswith("!") for word in words)
+    assert (execute_at != "now") == (words == [["0!", "5", "probe"]] * 3)
 
 
 @pytest.mark.parametrize("status", STATUSES)

@@ -1,7 +1,7 @@
 """`rabbitmq`: publishes `data` to an exchange or a queue; done once the broker has it in a queue."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC
@@ -93,22 +93,8 @@ def parse(payload: Json) -> Publication:
     exchange, routing_key = _address(given)
     content = body.encode(given.get("data"))
     headers, header_bytes = _headers(given.get("headers"))
-    properties = {
-        "content_type": _short(given, "content_type") or content.content_type,
-        "priority": fields.integer(given, "priority", least=0, most=255),
-        "expiration": _expiration(given.get("expiration")),
-        "correlation_id": _short(given, "correlation_id"),
-        "reply_to": _reply_to(given),
-        "type": _short(given, "type"),
-    }
-    return Publication(
-        exchange,
-        routing_key,
-        content.content,
-        headers,
-        header_bytes,
-        {name: value for name, value in properties.items() if value is not None},
-    )
+    properties = _properties(given, content.content_type)
+    return Publication(exchange, routing_key, content.content, headers, header_bytes, properties)
 
 
 def _outcome(refusal: Refusal | None, started: float) -> Outcome:
@@ -146,23 +132,46 @@ def _short(given: Mapping[str, Json], name: str) -> str | None:
     return value
 
 
-def _expiration(value: Json) -> str | None:
+def _properties(given: Mapping[str, Json], content_type: str | None) -> dict[str, str | int]:
+    """Those that the payload chooses; the media type is that of the body where it chooses none."""
+    chosen = {name: read(given, name) for name, read in _READ.items() if name in given}
+    chosen["content_type"] = chosen.get("content_type") or content_type
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _priority(given: Mapping[str, Json], name: str) -> int | None:
+    return fields.integer(given, name, least=0, most=255)
+
+
+def _expiration(given: Mapping[str, Json], name: str) -> str | None:
     """Milliseconds in the queue, as a whole number or its digits; AMQP wants a string."""
+    value = given[name]
     if value is None:
         return None
     # The length first: int() refuses more than 4,300 digits.
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LONGEST_EXPIRATION:
-        raise InvalidPayload("expiration", f"must be whole milliseconds from 0 to {LONGEST_EXPIRATION}")
+        raise InvalidPayload(name, f"must be whole milliseconds from 0 to {LONGEST_EXPIRATION}")
     return str(value)
 
 
-def _reply_to(given: Mapping[str, Json]) -> str | None:
-    value = _short(given, "reply_to")
+def _reply_to(given: Mapping[str, Json], name: str) -> str | None:
+    value = _short(given, name)
     if value == DIRECT_REPLY:
-        raise InvalidPayload("reply_to", "cannot be the direct reply queue: this worker reads no replies")
+        raise InvalidPayload(name, "cannot be the direct reply queue: this worker reads no replies")
     return value
+
+
+# How each property is read. Most payloads choose none, and are spared the look at each.
+_READ: Mapping[str, Callable[[Mapping[str, Json], str], str | int | None]] = {
+    "content_type": _short,
+    "priority": _priority,
+    "expiration": _expiration,
+    "correlation_id": _short,
+    "reply_to": _reply_to,
+    "type": _short,
+}
 
 
 def _headers(value: Json) -> tuple[dict[str, table.Value], int]:
