@@ -65,7 +65,7 @@ class Destination:
     _pause: float = 0.0
     _retry_at: float = 0.0
     _probe: Claim | None = None
-    _was_slow: bool = False
+    _last: float = 0.0
     _slow_since: float | None = None
     _usual: float = LONGEST_QUEUE
     _returns: _Returns = field(default_factory=_Returns)
@@ -75,11 +75,13 @@ class Destination:
         return self._failures >= FAILURES
 
     def is_slow(self, now: float) -> bool:
-        return self._was_slow or self._held(now) >= SLOW
+        """Whether its tasks take long, and no more of them end than could come back when postponed."""
+        takes = max(self._last, self._held(now))
+        return takes >= SLOW and max(takes, self._usual) > CLOSEST * len(self.running)
 
     def may_wait(self, now: float) -> bool:
         """Whether one more task may wait in memory: as many as run, and more where they are quick."""
-        each = min(self._usual, LONGEST_QUEUE)
+        each = self._usual if self._last >= SLOW else min(self._usual, LONGEST_QUEUE)
         return not self.is_slow(now) and len(self.waiting) * each < len(self.running) * LONGEST_QUEUE
 
     def try_again(self, claim: Claim, now: float) -> Postpone | None:
@@ -100,10 +102,10 @@ class Destination:
 
     def ended(self, claim: Claim, began: float, unreachable: str | None, now: float) -> None:
         """A task has run since `began`; `unreachable` says why no connection came about."""
-        self._was_slow = now - began >= SLOW
-        if not self._was_slow:
+        self._last = now - began
+        if self._last < SLOW:
             self._slow_since = None
-        self._usual += (now - began - self._usual) / LATEST
+        self._usual += (self._last - self._usual) / LATEST
         if unreachable is not None:
             self._count(claim, unreachable, now)
             return

@@ -229,6 +229,21 @@ def test_a_destination_that_is_quick_lets_tasks_wait_and_a_slow_one_postpones_th
     assert len(started) == 1
 
 
+def test_a_destination_that_ends_more_tasks_than_could_come_back_lets_them_wait_until_it_ends_none() -> None:
+    destinations = Destinations(640, None)
+    inside = filled(destinations, "busy")
+    for one in inside[:320]:
+        destinations.leave(one.claim, "busy", unreachable=None, now=START + 0.7)
+    # About 600 run, 0.7 s each: what waits for a tenth of a second waits in memory.
+    verdicts = [destinations.enter(task(), "busy", START + 0.7) for _ in range(500)]
+    assert set(verdicts[:320]) == {Verdict.START}
+    assert isinstance(verdicts[-1], Postpone)
+    assert 80 < destinations.waiting == verdicts.count(Verdict.WAIT) < 100
+    assert not destinations.overdue(0.0, START + 1.0)
+    assert len(destinations.overdue(0.0, START + 1.3)) > 80
+    assert destinations.waiting == 0
+
+
 def test_what_waits_for_a_destination_that_becomes_slow_is_postponed_at_once() -> None:
     destinations = Destinations(32, 2)
     filled(destinations, "one")
