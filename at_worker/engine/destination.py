@@ -103,9 +103,9 @@ class Destination:
     def ended(self, claim: Claim, began: float, unreachable: str | None, now: float) -> None:
         """A task has run since `began`; `unreachable` says why no connection came about."""
         self._last = now - began
-        if self._last < SLOW:
-            self._slow_since = None
         self._usual += (self._last - self._usual) / LATEST
+        if self._last < SLOW or not self.is_slow(now):
+            self._slow_since = None
         if unreachable is not None:
             self._count(claim, unreachable, now)
             return

@@ -102,11 +102,13 @@ class Execution:
                 self.end(running, outcome)
                 ended = True
         finally:
-            if not ended:
-                self._give_up(running.task)
-                if self._tracing is not None:
-                    self._tracing.discard(running)
-            self.finished(running)
+            try:
+                if not ended:
+                    self._give_up(running.task)
+                    if self._tracing is not None:
+                        self._tracing.discard(running)
+            finally:
+                self.finished(running)
 
     def _settle(self, settlement: Settlement) -> bool:
         self._attempts.forget(settlement.task.claim)

@@ -7,6 +7,7 @@ import select
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "scheduled_tasks"
 # A connection that is half open is silent, like one on which nothing happens.
 PROBE = 10.0
-# As the trigger in sql/ddl.sql writes it: when, whether that has come, priority, type.
+# As the trigger in sql/ddl.sql writes it: when (0 is long ago), whether that has come, priority, type.
 _PAYLOAD = re.compile(r"(\d{1,15})(!?) (\d) (.+)", re.DOTALL)
 
 
@@ -91,7 +92,7 @@ class Listener:
         if len(known) < len(matches):
             self._heard(())
         if known:
-            self._heard([Announcement(Lane(m[4], int(m[3])), float(m[1]), bool(m[2])) for m in known])
+            self._heard([_announcement(match) for match in known])
 
     def _connect(self) -> Session:
         self._session = self._life.enter_context(self._database.direct())
@@ -102,3 +103,8 @@ class Listener:
     def _disconnect(self) -> None:
         self._session = None
         self._life.close()
+
+
+def _announcement(match: re.Match[str]) -> Announcement:
+    second, is_due, priority, task_type = match.groups()
+    return Announcement(Lane(task_type, int(priority)), float(second) or -inf, bool(is_due))

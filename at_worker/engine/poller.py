@@ -33,7 +33,7 @@ LOOK_AGAIN = 1.0
 
 
 class Announcement(NamedTuple):
-    """A row became pending; `execute_at` is in seconds since the epoch, rounded down.
+    """A row became pending; `execute_at` is in seconds since the epoch, rounded down, and -inf long ago.
 
     `is_due` says that it was due by then.
     """
@@ -157,14 +157,16 @@ class Poller:
             return self._announce(self._interval)
         ahead = max(0, min(room, startable - self._runner.held))
         self._turns += 1
-        batch, tasks = self._taken(
+        batch, took = self._claimed(
             lambda: self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
         )
+        tasks = self._taken(batch)
         soon = [task for task in tasks if task.due == task.instant]
         if len(soon) < len(tasks):
             self._runner.start(*(task for task in tasks if task.due > task.instant))
         if soon:
             self._runner.hold(soon)
+        self._tell(batch, took)
         self._hungry = batch.size == room
         if self._hungry:
             return self._announce(max(0.0, self._paced - time.monotonic()))
@@ -178,24 +180,30 @@ class Poller:
         room = min(self._batch_size, self._startable)
         if room <= 0:
             return 0.0
-        batch, tasks = self._taken(lambda: self._queue.claim_due(due.lane, due.execute_at, room))
-        self._runner.start(*tasks)
+        batch, took = self._claimed(lambda: self._queue.claim_due(due.lane, due.execute_at, room))
+        self._runner.start(*self._taken(batch))
+        self._tell(batch, took)
         return self._announce(0.0 if batch.size == room else float("inf"))
 
     @property
     def _startable(self) -> int:
         return min(self._runner.room, self._most_held - self._leases.count)
 
-    def _taken(self, claim: Callable[[], Batch]) -> tuple[Batch, list[Task]]:
-        """Claim; returns with the batch those of its tasks that nobody here holds already."""
+    def _claimed(self, claim: Callable[[], Batch]) -> tuple[Batch, float]:
         asked = time.monotonic()
         with self._asking():
             batch = claim()
-        took = time.monotonic() - asked
+        return batch, time.monotonic() - asked
+
+    def _taken(self, batch: Batch) -> list[Task]:
+        """Those of its tasks that nobody here holds already."""
         tasks = [task for task in batch.tasks if self._leases.take(task)]
         if len(tasks) < len(batch.tasks):
             # The database crashed. One of them may have counted as lost in this very moment.
             self._doubt()
+        return tasks
+
+    def _tell(self, batch: Batch, took: float) -> None:
         self._found += len(batch.tasks)
         self.claimed(batch, took)
         for expired in batch.expired:
@@ -203,7 +211,6 @@ class Poller:
                 logger.warning(
                     "[Worker %s] Task %d expired before it could start", self._worker_id, expired.id
                 )
-        return batch, tasks
 
     def _hand_back_unheld(self) -> None:
         with self._asking():

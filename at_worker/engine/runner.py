@@ -1,7 +1,6 @@
 """The threads that run tasks, each on its instant."""
 
 import logging
-import sys
 import threading
 import time
 from collections import deque
@@ -21,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 # Seconds. Under load a claim of hundreds of rows takes half as long: with work for less the threads run dry.
 RECENT = 0.06
-# So long a thread that wants the interpreter waits for one that does not let it go.
-SWITCH_INTERVAL = sys.getswitchinterval()
 
 
 class Left(Enum):
@@ -223,9 +220,9 @@ class Runner:
                 self._lost.remove(running)
                 return False
             now = time.monotonic()
-            took = now - running.started
-            # Who leaves so soon for elsewhere has waited for nothing here, at most for the interpreter.
-            self._crew.end(0.0 if left is Left.ELSEWHERE and took < SWITCH_INTERVAL else took)
+            # Who goes on elsewhere or later has waited for nothing here but the interpreter, of which more
+            # threads would only take more.
+            self._crew.end(now - running.started if left is Left.ENDED else 0.0)
             if left is not Left.ELSEWHERE:
                 self._end(running)
             elif running in self._running:

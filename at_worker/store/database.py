@@ -73,6 +73,7 @@ class Database:
         before = self._times_reached
         try:
             with self._lent() as connection, translated(connection):
+                before = self._times_reached
                 yield Session(connection)
         except Away as error:
             if self._times_reached == before:

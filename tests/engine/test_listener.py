@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from math import inf
 
 import pytest
 
@@ -81,7 +82,16 @@ def test_a_row_that_is_run_again_is_announced_as_long_due(table: Table) -> None:
     task = table.insert("a type of three words", status="failed", execute_at="2020-01-01T00:00:00Z")
     with listening(table) as heard:
         table.sql("UPDATE scheduled_tasks SET status = 'pending' WHERE id = %(id)s", id=task)
-        assert heard.wait_for(1) == [Announcement(Lane("a type of three words", 5), 0.0, is_due=True)]
+        assert heard.wait_for(1) == [Announcement(Lane("a type of three words", 5), -inf, is_due=True)]
+
+
+def test_a_type_with_too_long_a_name_to_announce_is_not_announced_as_due(table: Table) -> None:
+    with listening(table) as heard:
+        table.insert("t" * 200)
+        table.insert("t" * 201)
+        long, cut = heard.wait_for(2)
+        assert (long.lane, cut.lane) == (Lane("t" * 200, 5), Lane("t" * 200, 5))
+        assert (long.is_due, cut.is_due) == (True, False)
 
 
 def test_a_connection_that_broke_is_made_anew_and_the_gap_is_told(table: Table) -> None:
@@ -116,18 +126,23 @@ def test_rows_that_are_announced_as_due_are_claimed_while_the_instant_of_others_
             "INSERT INTO scheduled_tasks (task_type, execute_at) VALUES ('probe', now() + interval '9 s')"
         )
         assert 8 < worker.poll() < 9
+        unheard = table.insert("other")
         tasks = [table.insert(), table.insert()]
         worker.poller.heard([Announcement(Lane("probe", 5), _instant(table, tasks[0]), is_due=True)])
         assert 7 < worker.poller.turn() < 9
         worker.settle()
         assert {table.row(task)["status"] for task in tasks} == {"completed"}
+        assert table.row(unheard)["status"] == "pending"
 
 
-def test_rows_of_two_lanes_that_are_due_are_claimed_by_priority(table: Table) -> None:
+@pytest.mark.parametrize("priorities", [(5, 9), (9, 5)])
+def test_rows_of_two_lanes_that_are_due_are_claimed_by_priority(
+    table: Table, priorities: tuple[int, int]
+) -> None:
     with bench(table, WORKER_POLLING_INTERVAL="30", WORKER_CONCURRENCY="1") as worker:
         worker.poller.turn()
         low, high = table.insert(), table.insert(priority=9)
-        for lane in (Lane("probe", 5), Lane("probe", 9)):
+        for lane in (Lane("probe", priority) for priority in priorities):
             worker.poller.heard([Announcement(lane, _instant(table, low), is_due=True)])
         worker.poller.turn()
         worker.settle()

@@ -11,7 +11,7 @@ import pytest
 
 from at_worker.outcome import Settlement, Status
 from at_worker.store.database import Database
-from at_worker.store.errors import Away
+from at_worker.store.errors import Away, MissingTable
 from at_worker.store.queue import Queue
 from at_worker.store.recovery import Recovery
 from tests.store.test_applying import set_default
@@ -136,6 +136,17 @@ def test_a_connection_that_is_found_broken_after_others_are_back_is_no_new_outag
                 again.ping()
             session.ping()
     assert [type(each) for each in told] == [Away, type(None)]
+
+
+def test_a_session_that_reaches_the_server_and_then_fails_tells_of_the_outage(table: Table) -> None:
+    told: list[Away | None] = []
+    table.sql("DROP TABLE scheduled_tasks CASCADE")
+    with closing(Database(table.settings(), told.append)) as database:
+        database.open()
+        for _ in range(3):
+            with pytest.raises(Away), database.session() as session:
+                session.rows("SELECT FROM {tasks}")
+    assert [type(each) for each in told] == [MissingTable] * 3
 
 
 def test_a_role_that_may_only_read_is_told_why(table: Table) -> None:

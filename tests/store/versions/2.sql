@@ -448,8 +448,9 @@ END
 $trigger$;
 
 -- Wakes the workers for rows that are due within a minute; years of future rows cost nothing. The payload is
--- the second in which the row is due (0 where it is long past), with a ! where that has come, its priority and
--- its type: a flood of rows is a handful of announcements, and a worker knows where to look.
+-- the second in which the row is due (0 where it is long past), with a ! where that has come and the name of
+-- its lane is complete, its priority and its type: a flood of rows is a handful of announcements, and a worker
+-- knows where to look.
 CREATE OR REPLACE FUNCTION scheduled_tasks_announce() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $announce$
@@ -457,7 +458,7 @@ BEGIN
     PERFORM pg_notify('scheduled_tasks', format('%s%s %s %s',
         CASE WHEN NEW.execute_at < now() - interval '1 minute' THEN 0
              ELSE floor(extract(epoch FROM NEW.execute_at))::bigint END,
-        CASE WHEN NEW.execute_at <= now() THEN '!' END,
+        CASE WHEN NEW.execute_at <= now() AND length(NEW.task_type) <= 200 THEN '!' END,
         NEW.priority, left(NEW.task_type, 200)));
     RETURN NULL;
 END
