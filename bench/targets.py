@@ -115,7 +115,7 @@ def _due_now(run: Run) -> Iterator[Target]:
             f"due now, defaults: insert to start, {key}, ms",
             run.value("lateness", DEFAULT, f"{key}@now"),
             ceiling,
-            f"the commit of the insert; then a NOTIFY, a claim, and three threads to wake{least}",
+            f"the commit of the insert; then a NOTIFY, a claim of its lane, and three threads to wake{least}",
         )
 
 
