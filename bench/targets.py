@@ -160,7 +160,7 @@ def _deliveries(run: Run) -> Iterator[Target]:
         "RabbitMQ, tuned: times one blocking connection",
         _of(run, "messages", TUNED, BARE_PIKA, "rate"),
         5.0,
-        "the GIL: parsing, pika and the engine share it, and pass it on more than once a message",
+        "the GIL: parsing, pika and the engine share it, and pass it on about once a message",
         ceiling=False,
     )
 
