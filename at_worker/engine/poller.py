@@ -157,7 +157,7 @@ class Poller:
             return self._announce(self._interval)
         ahead = max(0, min(room, startable - self._runner.held))
         self._turns += 1
-        batch, took = self._claimed(
+        batch, took = self._timed(
             lambda: self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
         )
         tasks = self._taken(batch)
@@ -180,7 +180,7 @@ class Poller:
         room = min(self._batch_size, self._startable)
         if room <= 0:
             return 0.0
-        batch, took = self._claimed(lambda: self._queue.claim_due(due.lane, due.execute_at, room))
+        batch, took = self._timed(lambda: self._queue.claim_due(due.lane, due.execute_at, room))
         self._runner.start(*self._taken(batch))
         self._tell(batch, took)
         return self._announce(0.0 if batch.size == room else float("inf"))
@@ -189,7 +189,8 @@ class Poller:
     def _startable(self) -> int:
         return min(self._runner.room, self._most_held - self._leases.count)
 
-    def _claimed(self, claim: Callable[[], Batch]) -> tuple[Batch, float]:
+    def _timed(self, claim: Callable[[], Batch]) -> tuple[Batch, float]:
+        """What a claim brought, and how many seconds it took."""
         asked = time.monotonic()
         with self._asking():
             batch = claim()

@@ -73,6 +73,7 @@ class Database:
         before = self._times_reached
         try:
             with self._lent() as connection, translated(connection):
+                # Again: it may have been this one that reached the server.
                 before = self._times_reached
                 yield Session(connection)
         except Away as error:
