@@ -82,7 +82,7 @@ def _lateness(run: Run) -> Iterator[Target]:
         (
             "p50",
             0.5,
-            "a timed wait ends 0.04 ms late; then its thread wakes the next, and parses the payload",
+            "a timed wait ends 0.04 ms late; then its thread wakes the next and calls the executor",
         ),
         ("p99", 2.0, "the claim of later tasks and the writing of results, in the same interpreter"),
         ("early", 0.0, "nothing: a task waits for its instant"),

@@ -33,6 +33,11 @@ class Agenda:
         """The instant of the next task that is held."""
         return self._held[0][0] if self._held else None
 
+    @property
+    def next_held(self) -> Task | None:
+        """The task of that instant."""
+        return self._held[0][2] if self._held else None
+
     def add(self, tasks: Iterable[Task]) -> None:
         """These are due."""
         self._due.extend(tasks)

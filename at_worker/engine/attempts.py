@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:  # its library is an extra
     from at_worker.engine.tracing import Tracing
 
 logger = logging.getLogger(__name__)
+
+# Characters; to parse a longer payload would keep a thread beyond the instant for which it is awake.
+SOON_PARSED = 8_192
 
 
 class Attempts:
@@ -47,8 +51,8 @@ class Attempts:
         self._stopping = stopping
         self._ended = ended
         self._tracing = tracing
-        # What has been made of the payloads of tasks that wait for another to end.
-        self._parsed: dict[Claim, tuple[Task, object, str]] = {}
+        # What has been made of the payloads of tasks that are about to begin, or wait for another to end.
+        self._parsed: dict[Claim, tuple[Task, object, str | None]] = {}
 
     def begin(self, running: Running) -> Outcome | Postpone | Left:
         """Begin one: how it ended in this thread, or why not."""
@@ -56,6 +60,14 @@ class Attempts:
             return self._begin(running)
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a plug-in must cost no task and no thread
             return self._explained(running, error)
+
+    def prepare(self, task: Task) -> None:
+        """Parse the payload of a task that is about to begin; what is wrong with it is told when it does."""
+        executor = self._executors.get(task.type)
+        if executor is not None and len(task.payload) <= SOON_PARSED:
+            with log.about(task), suppress(BaseException):
+                payload, destination = self._parse(task, executor)
+                self._parsed[task.claim] = task, payload, destination
 
     def forget(self, claim: Claim) -> None:
         """A task will not begin again by this claim."""

@@ -49,6 +49,10 @@ class Execution:
         self._attempts = Attempts(executors, destinations, self.stopping, self._end_elsewhere, tracing)
         self.finished: Callable[[Running], None] = lambda _: None
 
+    def prepare(self, task: Task) -> None:
+        """Do beforehand what can be, for a task that is about to start."""
+        self._attempts.prepare(task)
+
     def carry_out(self, running: Running) -> Left:
         """Run one task in the calling thread; `finished` hears of its end where that comes elsewhere."""
         task = running.task

@@ -86,6 +86,7 @@ class Parts:
         )
         destinations.start = runner.start
         execution.finished = runner.finish
+        runner.prepare = execution.prepare
         runner.waiting = lambda: destinations.waiting
         runner.freed = poller.thread_freed
         settler.rescheduled = poller.due_in

@@ -47,7 +47,8 @@ class Runner:
     """A pool of threads that knows how many are idle and can write one off that never returns.
 
     Tasks are handed over as `room` allows, so that none waits here for long; those that will be due in a
-    moment are held and reserve no thread. What `carry_out` leaves to end elsewhere runs on without a thread
+    moment are held and reserve no thread, and `prepare` hears of each just before its instant, unless a
+    thread is busy with others until then. What `carry_out` leaves to end elsewhere runs on without a thread
     until `finish`; it counts among the `concurrency` that may run.
 
     Which thread runs which is the Crew's to say.
@@ -69,8 +70,9 @@ class Runner:
         self._elsewhere: set[Running] = set()
         self._lost: set[Running] = set()
         self._ends: deque[float] = deque()
-        self._crew = Crew(self._lock)
+        self._crew = Crew(self._lock, self._prepare_next)
         self._closed = False
+        self.prepare: Callable[[Task], None] = lambda _: None
         self.freed: Callable[[], None] = lambda: None
         self.waiting: Callable[[], int] = lambda: 0
 
@@ -212,6 +214,12 @@ class Runner:
                         return None
                     sleep = self._crew.rest(hand, self._agenda.following)
             sleep()
+
+    def _prepare_next(self) -> None:
+        with self._lock:
+            task = self._agenda.next_held
+        if task is not None:
+            self.prepare(task)
 
     def _leave(self, running: Running, left: Left) -> bool:
         """The thread is idle again; False where it was written off meanwhile and another has its place."""

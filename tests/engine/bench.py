@@ -26,8 +26,10 @@ class Probe:
 
     behave: Behaviour = lambda _payload, _attempt: Done()
     attempts: deque[Attempt] = field(default_factory=deque)
+    parsed: deque[float] = field(default_factory=deque)  # when, in monotonic seconds
 
     def parse(self, payload: Json) -> Json:
+        self.parsed.append(time.monotonic())
         return payload
 
     def execute(self, payload: Json, attempt: Attempt) -> Outcome:

@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.engine.bench import Bench, bench
+import pytest
+
+from at_worker.jsontext import Json
+from at_worker.plugin import InvalidPayload
+from tests.engine.bench import Bench, Probe, bench
 from tests.tables import Table
 
 
@@ -39,6 +43,46 @@ def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_insta
     row = table.row(task)
     late = (row["started_at"] - row["execute_at"]).total_seconds()
     assert (row["status"], 0 <= late < 0.05) == ("completed", True)
+
+
+def test_the_payload_is_parsed_once_and_before_the_instant(table: Table) -> None:
+    with opened(table) as worker:
+        _soon(table, 150)
+        worker.poll()
+        _count_down(table, worker)
+        (attempt,), (parsed,) = worker.probe.attempts, worker.probe.parsed
+    assert parsed < attempt.deadline - worker.settings.task_timeout
+
+
+def test_a_long_payload_is_parsed_when_its_task_has_begun(table: Table) -> None:
+    """The thread that wakes for the next instant has no time for it."""
+    with opened(table) as worker:
+        _soon(table, 150)
+        table.sql("UPDATE scheduled_tasks SET payload = to_jsonb(repeat('x', 10000))")
+        worker.poll()
+        _count_down(table, worker)
+        (attempt,), (parsed,) = worker.probe.attempts, worker.probe.parsed
+    assert parsed >= attempt.deadline - worker.settings.task_timeout
+
+
+@pytest.mark.parametrize("surprise", [ValueError("no"), SystemExit(1), InvalidPayload("n", "is missing")])
+def test_what_is_wrong_with_a_payload_is_told_at_its_instant(table: Table, surprise: BaseException) -> None:
+    class Refusing(Probe):
+        def parse(self, payload: Json) -> Json:
+            super().parse(payload)
+            raise surprise
+
+    refusing = Refusing()
+    with bench(table, known={"probe": refusing}) as worker:
+        worker.poll()
+        task = _soon(table, 150)
+        worker.poll()
+        _count_down(table, worker)
+    row = table.row(task)
+    assert row["attempts"] == 1
+    assert row["error_message"]
+    assert row["started_at"] >= (row["original_execute_at"] or row["execute_at"])
+    assert len(refusing.parsed) == 2
 
 
 def test_no_task_starts_early(table: Table) -> None:
