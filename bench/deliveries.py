@@ -77,10 +77,18 @@ def ended(place: Place, count: int) -> Times:
 
 def bare(arena: Arena, kind: str, count: int, threads: int, target: Sequence[str]) -> Times:
     """When each call ended, made by a plain script."""
-    log = arena.directory / "bare.log"
-    command = [sys.executable, "-m", "bench.bare", kind, str(count), str(threads), *target]
-    with running(command, log) as process:
+    return _script(arena, "bench.bare", kind, str(count), str(threads), *target)
+
+
+def prepared(arena: Arena, count: int, window: int, target: Sequence[str]) -> Times:
+    """When the broker confirmed each of the messages that cost nothing to write."""
+    return _script(arena, "bench.prepared", str(count), str(window), *target)
+
+
+def _script(arena: Arena, module: str, *arguments: str) -> Times:
+    log = arena.directory / "script.log"
+    with running([sys.executable, "-m", module, *arguments], log) as process:
         output = process.stdout.read() if process.stdout else ""
         if not output:
-            raise Ended(f"{kind}: {tail(log)}")
+            raise Ended(f"{module}: {tail(log)}")
     return np.array(json.loads(output))

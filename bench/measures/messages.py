@@ -9,14 +9,16 @@ import pika
 from bench.arena import Arena
 from bench.contenders import at_worker
 from bench.contenders.contender import Contender
-from bench.deliveries import DATA, bare, deliver
+from bench.deliveries import DATA, bare, deliver, prepared
 from bench.measure import Measure, Metric, Sample, Trial, rate
 from bench.plan import Plan
 
 TASKS = 20_000
 BARE = 6_000
+PREPARED = 20_000
+WINDOW = 500
 QUEUE = "bench-messages"
-TUNED = {"WORKER_BATCH_SIZE": "500", "WORKER_CONCURRENCY": "256"}
+TUNED = {"WORKER_BATCH_SIZE": "500", "WORKER_CONCURRENCY": "500"}
 
 
 @contextmanager
@@ -44,6 +46,12 @@ def one_by_one(arena: Arena, tasks: int) -> Sample:
         return Sample({"rate": rate(bare(arena, "rabbitmq", tasks, 1, [arena.amqp_url, QUEUE]))})
 
 
+def ceiling(arena: Arena, tasks: int) -> Sample:
+    """The broker itself."""
+    with queue(arena.amqp_url):
+        return Sample({"rate": rate(prepared(arena, tasks, WINDOW, [arena.amqp_url, QUEUE]))})
+
+
 @contextmanager
 def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
     """at-worker as it comes and tuned, and the script."""
@@ -67,6 +75,12 @@ def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
             partial(one_by_one, arena, plan.tasks(BARE)),
             arena.no_broker,
         ),
+        Trial(
+            "the broker alone",
+            f"bytes that were encoded once, {WINDOW} messages under way, no database",
+            partial(ceiling, arena, plan.tasks(PREPARED)),
+            arena.no_broker,
+        ),
     ]
 
 
@@ -74,7 +88,8 @@ MEASURE = Measure(
     "messages",
     "RabbitMQ messages",
     "Persistent, mandatory, confirmed messages to one durable queue. at-worker claims each task from "
-    "PostgreSQL and writes its result back; the script only publishes.",
+    "PostgreSQL and writes its result back; the script only publishes. *The broker alone*: the most that it "
+    "confirms on this machine, for a client that costs nothing.",
     (Metric("rate", "messages/s", "higher"),),
     trials,
 )
