@@ -81,7 +81,7 @@ def worker(settings: Settings, boot_id: str, stop: Stop, parent: Parent) -> Iter
         )
         settling = Loop("settler", parts.settler.turn, stop.unusable, pace=PACE)
         polling = Loop("poller", parts.poller.turn, stop.unusable)
-        parts.settler.wake, parts.poller.wake = settling.wake, polling.wake
+        parts.settler.wake, parts.poller.plan.wake = settling.wake, polling.wake
         parent.begin(lambda: _report(settings, outage, parts))
         _announce(settings)
         # A full collection would walk through all of this, for tens of milliseconds in which nothing starts.

@@ -11,7 +11,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from at_worker.engine.poller import Announcement
+from at_worker.engine.plan import Announcement
 from at_worker.store.database import Database
 from at_worker.store.errors import Unavailable
 from at_worker.store.lanes import Lane

@@ -1,17 +1,15 @@
 """Claims what is due, as much as can start, and sleeps until there is more."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from at_worker import log
 from at_worker.engine.leases import Leases
+from at_worker.engine.plan import Announcement, Plan, Scope
 from at_worker.engine.runner import Runner
 from at_worker.store.errors import Unavailable
-from at_worker.store.lanes import Lane
 from at_worker.store.queue import Batch, Queue
 from at_worker.task import Task
 from at_worker.text import one_line
@@ -30,17 +28,6 @@ MOST_UNWRITTEN = 1000
 # many seconds its worker looks for what it brought, as often as this.
 DOUBT = 60.0
 LOOK_AGAIN = 1.0
-
-
-class Announcement(NamedTuple):
-    """A row became pending; `execute_at` is in seconds since the epoch, rounded down, and -inf long ago.
-
-    `is_due` says that it was due by then.
-    """
-
-    lane: Lane
-    execute_at: float
-    is_due: bool
 
 
 class Poller:
@@ -72,78 +59,50 @@ class Poller:
         self._turns = 0
         self._hungry = False
         self._paced = 0.0
-        self._planning = threading.Lock()
-        self._planned = 0.0
-        self._lane_due: Announcement | None = None
+        self.plan = Plan()
         self._doubt_until = 0.0
         self._look_at = float("inf")
         self._found = 0
         self._announced = 0.0
-        self.wake: Callable[[], None] = lambda: None
         self.claimed: Callable[[Batch, float], None] = lambda _batch, _seconds: None
         self.claiming_since: float | None = None
         self.failure: str | None = None
 
     def thread_freed(self) -> None:
         """A thread is idle again; that matters only while rows are waiting for one."""
-        if self._hungry and self._planned > self._paced:
-            self._plan(self._paced)
+        if self._hungry and self.plan.instant > self._paced:
+            self.plan.claim_by(self._paced)
 
     def heard(self, announcements: Sequence[Announcement]) -> None:
         """Rows became pending; nothing announced: look for what was missed."""
         if not announcements:
             self._queue.forget_lanes()
-            self._plan(0.0)
+            self.plan.claim_by(0.0)
         ours = [each for each in announcements if self._queue.announced(each.lane, each.execute_at)]
         if ours:
             first = min(ours, key=lambda each: each.execute_at)
             if self._hungry or not all(each.is_due and each.lane == first.lane for each in ours):
-                self._plan(self._queue.monotonic(first.execute_at) - LOOK_AHEAD)
+                self.plan.claim_by(self._queue.monotonic(first.execute_at) - LOOK_AHEAD)
             else:
-                self._plan_lane(first)
+                self.plan.claim_lane(first)
 
     def due_in(self, seconds: float) -> None:
         """A task was given back that will be due then."""
         if seconds <= 0:
             self._queue.forget_lanes()
-        self._plan(time.monotonic() + seconds - LOOK_AHEAD)
-
-    def _plan(self, instant: float) -> None:
-        """Claim at this monotonic instant, if no earlier one is planned."""
-        with self._planning:
-            earlier = instant < self._planned
-            if earlier:
-                self._planned = instant
-        if earlier:
-            self.wake()
-
-    def _plan_lane(self, due: Announcement) -> None:
-        """Claim from this lane at once; where another one waits for that, from all."""
-        with self._planning:
-            waiting = self._lane_due or due
-            if waiting.lane == due.lane:
-                self._lane_due = min(waiting, due)
-            else:
-                self._planned = 0.0
-        self.wake()
+        self.plan.claim_by(time.monotonic() + seconds - LOOK_AHEAD)
 
     def turn(self) -> float:
         """Claim once, if it is time to. Returns the seconds until the next claim is worth it."""
-        # Forgotten first: what is heard during the claim may have come too late for it.
-        with self._planning:
-            lane_due, self._lane_due = self._lane_due, None
-            wait = self._planned - time.monotonic()
-            if wait <= 0:
-                self._planned = float("inf")
-            elif lane_due is None:
-                return wait
-        pause = 0.0
-        try:
-            pause = self._turn() if wait <= 0 or lane_due is None else self._turn_of_lane(lane_due)
-        finally:
-            with self._planning:
-                self._planned = min(self._planned, time.monotonic() + pause)
-        return max(0.0, self._planned - time.monotonic())
+        # Taken first: what is heard during the claim may have come too late for it.
+        scope = self.plan.take()
+        if scope is not None:
+            pause = 0.0
+            try:
+                pause = self._turn() if scope is Scope.ALL else self._turn_of_lane(scope)
+            finally:
+                self.plan.resume(pause)
+        return self.plan.wait
 
     def _turn(self) -> float:
         # Set first: a thread that frees itself between the look at the room and the sleep wakes us.

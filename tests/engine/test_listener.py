@@ -9,7 +9,7 @@ import pytest
 
 from at_worker.engine.listener import CHANNEL, Listener
 from at_worker.engine.loop import Loop, running
-from at_worker.engine.poller import Announcement
+from at_worker.engine.plan import Announcement
 from at_worker.store.database import Database
 from at_worker.store.errors import Away
 from at_worker.store.lanes import Lane
