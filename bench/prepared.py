@@ -24,6 +24,7 @@ class Wire:
         where = pika.URLParameters(url)
         self._socket = socket.create_connection((where.host, where.port))
         self._unread = b""
+        self._confirmed = 0
         login = f"\0{where.credentials.username}\0{where.credentials.password}"
         self._socket.sendall(frame.ProtocolHeader().marshal())
         self._awaited(spec.Connection.Start)
@@ -41,8 +42,12 @@ class Wire:
         self._socket.sendall(frames)
 
     def confirmed(self) -> int:
-        """The number of the latest message that is confirmed; the broker confirms in order."""
-        return int(self._awaited(spec.Basic.Ack).delivery_tag)
+        """The number of the message up to which all are confirmed now."""
+        ack = self._awaited(spec.Basic.Ack)
+        if not ack.multiple and ack.delivery_tag != self._confirmed + 1:
+            raise ConnectionError("the broker does not confirm in order")
+        self._confirmed = int(ack.delivery_tag)
+        return self._confirmed
 
     def _say(self, channel: int, method: object) -> None:
         self.write(frame.Method(channel, method).marshal())
@@ -85,7 +90,7 @@ def message(queue: str) -> bytes:
 
 
 def main() -> None:
-    """Publish all, a quarter of the window at a time."""
+    """Publish all: the window at first, then a quarter of it whenever that much is confirmed."""
     count, window = map(int, sys.argv[1:3])
     url, queue = sys.argv[3:]
     wire, frames = Wire(url), message(queue)

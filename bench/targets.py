@@ -158,12 +158,12 @@ def _deliveries(run: Run) -> Iterator[Target]:
             stretch=2.0,
         )
     most = _of(run, "messages", BROKER, BARE_PIKA, "rate")
-    with_all = "" if most is None else f"; the broker alone, with all cores to itself, makes {most:.1f} times"
+    alone = "" if most is None else f"; a client that costs nothing, with no database, makes {most:.1f} times"
     yield Target(
         "RabbitMQ, tuned: times one blocking connection",
         _of(run, "messages", TUNED, BARE_PIKA, "rate"),
         5.0,
-        f"the GIL, which parsing, pika and the engine share, and the cores, which all share{with_all}",
+        f"the GIL, which parsing, pika and the engine share, and the cores, which all share{alone}",
         ceiling=False,
     )
 

@@ -33,11 +33,6 @@ class Agenda:
         """The instant of the next task that is held."""
         return self._held[0][0] if self._held else None
 
-    @property
-    def next_held(self) -> Task | None:
-        """The task of that instant."""
-        return self._held[0][2] if self._held else None
-
     def add(self, tasks: Iterable[Task]) -> None:
         """These are due."""
         self._due.extend(tasks)
@@ -55,6 +50,10 @@ class Agenda:
     def take(self) -> Task | None:
         """Take the task whose turn it is."""
         return self._due.popleft() if self._due else None
+
+    def take_early(self, instant: float) -> Task | None:
+        """Take the next task that is held, where it will be due by then."""
+        return heapq.heappop(self._held)[2] if self._held and self._held[0][0] <= instant else None
 
     def take_all_due(self) -> list[Task]:
         """Take back what is due."""

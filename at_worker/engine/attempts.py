@@ -24,9 +24,6 @@ if TYPE_CHECKING:  # its library is an extra
 
 logger = logging.getLogger(__name__)
 
-# Characters; to parse a longer payload would keep a thread beyond the instant for which it is awake.
-SOON_PARSED = 8_192
-
 
 class Attempts:
     """Begins attempts, and knows what became of each; all threads share it.
@@ -64,8 +61,8 @@ class Attempts:
     def prepare(self, task: Task) -> None:
         """Parse the payload of a task that is about to begin; what is wrong with it is told when it does."""
         executor = self._executors.get(task.type)
-        if executor is not None and len(task.payload) <= SOON_PARSED:
-            with log.about(task), suppress(BaseException):
+        if executor is not None:
+            with suppress(BaseException):
                 payload, destination = self._parse(task, executor)
                 self._parsed[task.claim] = task, payload, destination
 

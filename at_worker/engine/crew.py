@@ -10,9 +10,6 @@ from functools import partial
 MOMENT = 0.0003
 # A slow task among short ones costs the next about two of these seconds.
 NAP = 0.0005
-# So many seconds before its instant the leader is awake: what it needs is in the caches then, and what can be
-# done beforehand is done.
-EARLY = 0.0003
 # So much of what is known of the tasks comes from the last one; where fewer than so many were slow, a thread
 # more only takes the interpreter from those that have it.
 NEWS = 0.01
@@ -41,7 +38,7 @@ class Crew:
     """The threads that run nothing, and who of them is next.
 
     One is the leader: it sleeps until the next instant and runs that task itself, so that no second thread
-    has to wake in between (Leader/Followers, Schmidt et al., POSA 2). A moment before it calls `ready`.
+    has to wake in between (Leader/Followers, Schmidt et al., POSA 2).
 
     The others are woken one at a time, the next by the one that woke. Tasks that wait for something let the
     next thread come at once. Where tasks only compute, which one thread at a time can do, the one that comes
@@ -49,13 +46,11 @@ class Crew:
     do. A crowd of threads that compute would pass the interpreter around, and keep it from the threads that
     claim and write.
 
-    All but what `rest` and `give_way` return is called with `lock` held, which guards the crew; `ready` is
-    called without it.
+    All but what `rest` and `give_way` return is called with `lock` held, which guards the crew.
     """
 
-    def __init__(self, lock: threading.Lock, ready: Callable[[], None]) -> None:
+    def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
-        self._ready = ready
         # The last to fall asleep wakes first: what it needs is still in the caches.
         self._asleep: list[Hand] = []
         self._leader: Hand | None = None
@@ -131,11 +126,6 @@ class Crew:
             self._rouse(self._asleep.pop())
 
     def _lead(self, hand: Hand, instant: float) -> None:
-        until_early = instant - EARLY - time.monotonic()
-        if until_early > 0:
-            if hand.alarm.acquire(timeout=until_early):
-                return
-            self._ready()
         if not hand.alarm.acquire(timeout=max(0.0, instant - time.monotonic())):
             with self._lock:
                 if self._leader is hand:

@@ -89,7 +89,7 @@ MEASURE = Measure(
     "RabbitMQ messages",
     "Persistent, mandatory, confirmed messages to one durable queue. at-worker claims each task from "
     "PostgreSQL and writes its result back; the script only publishes. *The broker alone*: the most that it "
-    "confirms on this machine, for a client that costs nothing.",
+    "confirms over one connection here, with no database beside it and a client that costs next to nothing.",
     (Metric("rate", "messages/s", "higher"),),
     trials,
 )

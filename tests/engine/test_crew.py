@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from at_worker.engine.crew import EARLY, NAP, Crew, Hand
+from at_worker.engine.crew import NAP, Crew, Hand
 from at_worker.engine.runner import Left, Runner, Running
 from at_worker.task import Claim
 from tests.engine.bench import PATIENCE
@@ -14,14 +14,8 @@ from tests.test_outcome import TASK
 
 
 @pytest.fixture
-def ready() -> deque[float]:
-    """When the crew said that an instant is near."""
-    return deque()
-
-
-@pytest.fixture
-def crew(ready: deque[float]) -> Crew:
-    return Crew(threading.Lock(), lambda: ready.append(time.monotonic()))
+def crew() -> Crew:
+    return Crew(threading.Lock())
 
 
 def asleep(crew: Crew) -> Hand:
@@ -62,24 +56,6 @@ def test_the_leader_wakes_at_its_instant_or_for_an_earlier_one(crew: Crew) -> No
     assert not is_awake(leader)
     crew.expect(time.monotonic() + 299)
     assert is_awake(leader)
-
-
-def test_a_moment_before_its_instant_the_leader_makes_ready(crew: Crew, ready: deque[float]) -> None:
-    instant = time.monotonic() + 0.02
-    crew.rest(Hand(), instant)()
-    (when,) = ready
-    assert instant - EARLY <= when
-    assert time.monotonic() >= instant
-
-
-def test_a_leader_that_is_woken_or_comes_late_makes_nothing_ready(crew: Crew, ready: deque[float]) -> None:
-    leader = Hand()
-    sleep = crew.rest(leader, time.monotonic() + 300)
-    crew.wake()
-    sleep()
-    crew.look(leader)
-    crew.rest(leader, time.monotonic() - 1)()
-    assert not ready
 
 
 def test_where_no_other_thread_sleeps_the_leader_comes(crew: Crew) -> None:

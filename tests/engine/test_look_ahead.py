@@ -1,13 +1,16 @@
 """Tasks that are claimed a moment ahead and started on their instant."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from at_worker.engine import runner
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload
-from tests.engine.bench import Bench, Probe, bench
+from tests.engine.bench import PATIENCE, Bench, Probe, bench
 from tests.tables import Table
 
 
@@ -45,24 +48,58 @@ def test_a_task_that_is_due_in_a_moment_is_claimed_ahead_and_starts_on_its_insta
     assert (row["status"], 0 <= late < 0.05) == ("completed", True)
 
 
-def test_the_payload_is_parsed_once_and_before_the_instant(table: Table) -> None:
+def test_the_payload_is_parsed_once_and_before_the_instant(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "EARLY", 0.1)
     with opened(table) as worker:
-        _soon(table, 150)
+        _soon(table, 240)
         worker.poll()
         _count_down(table, worker)
         (attempt,), (parsed,) = worker.probe.attempts, worker.probe.parsed
     assert parsed < attempt.deadline - worker.settings.task_timeout
+    assert table.sql("SELECT started_at >= execute_at AS on_time FROM scheduled_tasks") == [{"on_time": True}]
 
 
-def test_a_long_payload_is_parsed_when_its_task_has_begun(table: Table) -> None:
-    """The thread that wakes for the next instant has no time for it."""
-    with opened(table) as worker:
-        _soon(table, 150)
-        table.sql("UPDATE scheduled_tasks SET payload = to_jsonb(repeat('x', 10000))")
+class Slow(Probe):
+    """Parses a payload of null for as long as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parsing, self.go_on = threading.Event(), threading.Event()
+
+    def parse(self, payload: Json) -> Json:
+        if payload is None:
+            self.parsing.set()
+            assert self.go_on.wait(PATIENCE)
+        return payload
+
+
+def test_a_payload_that_takes_long_to_parse_holds_up_its_own_task_alone(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those that are held nor those that are due; and its thread can be written off."""
+    monkeypatch.setattr(runner, "EARLY", 0.1)
+    slow = Slow()
+    with bench(table, known={"probe": slow}, WORKER_CONCURRENCY="2") as worker:
         worker.poll()
-        _count_down(table, worker)
-        (attempt,), (parsed,) = worker.probe.attempts, worker.probe.parsed
-    assert parsed >= attempt.deadline - worker.settings.task_timeout
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, payload, execute_at) VALUES"
+            " ('probe', 'null', now() + interval '200 ms'), ('probe', '{}', now() + interval '240 ms')"
+        )
+        worker.poll()
+        assert slow.parsing.wait(PATIENCE)
+        table.insert()
+        worker.poll()
+        table.wait_for(lambda: len(slow.attempts) == 2 or None)
+        worker.watchdog.look(time.monotonic() + worker.settings.task_timeout + 2)
+        assert worker.runner.written_off == 1
+        slow.go_on.set()
+        worker.settle()
+    assert len(slow.attempts) == 2
+    assert table.sql("SELECT error_message FROM scheduled_tasks WHERE payload = 'null'") == [
+        {"error_message": "timed out after 300 s, may still be running"}
+    ]
 
 
 @pytest.mark.parametrize("surprise", [ValueError("no"), SystemExit(1), InvalidPayload("n", "is missing")])
@@ -72,17 +109,15 @@ def test_what_is_wrong_with_a_payload_is_told_at_its_instant(table: Table, surpr
             super().parse(payload)
             raise surprise
 
-    refusing = Refusing()
-    with bench(table, known={"probe": refusing}) as worker:
+    with bench(table, known={"probe": Refusing()}) as worker:
         worker.poll()
-        task = _soon(table, 150)
+        task = _soon(table, 240)
         worker.poll()
         _count_down(table, worker)
     row = table.row(task)
     assert row["attempts"] == 1
     assert row["error_message"]
     assert row["started_at"] >= (row["original_execute_at"] or row["execute_at"])
-    assert len(refusing.parsed) == 2
 
 
 def test_no_task_starts_early(table: Table) -> None:

@@ -44,15 +44,17 @@ def test_what_runs_is_finished_and_what_waits_stays_pending(
 def test_what_is_claimed_and_not_yet_due_is_handed_back(
     table: Table, endpoint: Endpoint, tmp_path: Path
 ) -> None:
-    table.sql(
-        """
-        INSERT INTO scheduled_tasks (task_type, payload, execute_at)
-        SELECT 'http_callback', jsonb_build_object('url', %(url)s::text), now() + n * interval '0.01 s'
-          FROM generate_series(1, 1000) n
-        """,
-        url=endpoint.url,
-    )
     with worker(table.dsn, tmp_path) as process:
+        # What became due while it starts would take all the room.
+        process.wait_for_line("Successfully connected to database")
+        table.sql(
+            """
+            INSERT INTO scheduled_tasks (task_type, payload, execute_at)
+            SELECT 'http_callback', jsonb_build_object('url', %(url)s::text), now() + n * interval '0.01 s'
+              FROM generate_series(1, 1000) n
+            """,
+            url=endpoint.url,
+        )
         endpoint.wait_for(120)
         assert process.stop() == 0
         assert "WARNING" not in process.log
