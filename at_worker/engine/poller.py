@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 ANNOUNCE = 1.0
 # Long enough for a claim to arrive in time, short enough that what people change in it hardly matters.
 LOOK_AHEAD = 0.25
+# Of rows that follow each other closely a claim takes all that come near in the difference.
+NEAR = 0.15
 CROWDED_PAUSE = 0.01
 # While threads are what is scarce, claims come so far apart that each takes several rows; those threads that
 # run short tasks have been given work for longer (see Runner.room).
@@ -82,7 +84,7 @@ class Poller:
         if ours:
             first = min(ours, key=lambda each: each.execute_at)
             if self._hungry or not all(each.is_due and each.lane == first.lane for each in ours):
-                self.plan.claim_by(self._queue.monotonic(first.execute_at) - LOOK_AHEAD)
+                self.plan.claim_by(self._queue.monotonic(first.execute_at) - NEAR)
             else:
                 self.plan.claim_lane(first)
 
@@ -90,7 +92,7 @@ class Poller:
         """A task was given back that will be due then."""
         if seconds <= 0:
             self._queue.forget_lanes()
-        self.plan.claim_by(time.monotonic() + seconds - LOOK_AHEAD)
+        self.plan.claim_by(time.monotonic() + seconds - NEAR)
 
     def turn(self) -> float:
         """Claim once, if it is time to. Returns the seconds until the next claim is worth it."""
@@ -114,6 +116,8 @@ class Poller:
         self._paced = 0.0 if room == self._batch_size else time.monotonic() + PACE
         if room <= 0:
             return self._announce(self._interval)
+        # A thread that is freed during this claim matters only if it leaves rows waiting.
+        self._hungry = False
         ahead = max(0, min(room, startable - self._runner.held))
         self._turns += 1
         batch, took = self._timed(
@@ -132,7 +136,7 @@ class Poller:
         if len(soon) == ahead:
             # More may be near than can be held now.
             return self._announce(CROWDED_PAUSE)
-        until_near = self._interval if batch.next_due is None else batch.next_due - LOOK_AHEAD
+        until_near = self._interval if batch.next_due is None else batch.next_due - NEAR
         return self._announce(min(self._interval, max(until_near, 0.0)))
 
     def _turn_of_lane(self, due: Announcement) -> float:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from at_worker.engine import runner
+from at_worker.engine.loop import Loop, running
 from at_worker.jsontext import Json
 from at_worker.plugin import InvalidPayload
 from tests.engine.bench import PATIENCE, Bench, Probe, bench
@@ -139,7 +140,30 @@ def test_a_task_beyond_the_look_ahead_is_left_for_others_until_it_is_near(table:
         task = _soon(table, 1250)
         pause = worker.poll()
         assert table.row(task)["status"] == "pending"
-        assert 0.5 < pause <= 1.0
+        assert 0.5 < pause <= 1.1
+
+
+def _claims(worker: Bench) -> float:
+    match worker.tally.told():
+        case {"claim_rows": [_, *counts]}:
+            return sum(count for count in counts if isinstance(count, int))
+    raise AssertionError
+
+
+def test_rows_that_follow_each_other_closely_are_claimed_several_at_a_time(table: Table) -> None:
+    """Threads that are freed meanwhile are no reason to look for more."""
+    with opened(table, WORKER_CONCURRENCY="32") as worker:
+        polling = Loop("poller", worker.poller.turn, lambda _: None)
+        worker.poller.plan.wake = polling.wake
+        before = _claims(worker)
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, execute_at)"
+            " SELECT 'probe', now() + n * interval '0.7 ms' FROM generate_series(301, 800) n"
+        )
+        worker.poller.heard([])
+        with running(polling):
+            table.wait_for(lambda: len(worker.probe.attempts) == 500 or None)
+        assert 50 <= _claims(worker) - before < 160
 
 
 def test_what_is_due_goes_before_what_is_near(table: Table) -> None:
