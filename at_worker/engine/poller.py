@@ -116,7 +116,7 @@ class Poller:
         self._paced = 0.0 if room == self._batch_size else time.monotonic() + PACE
         if room <= 0:
             return self._announce(self._interval)
-        # A thread that is freed during this claim matters only if it leaves rows waiting.
+        # Threads that are freed during this claim plan none: if it leaves rows waiting, one follows anyway.
         self._hungry = False
         ahead = max(0, min(room, startable - self._runner.held))
         self._turns += 1

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from types import TracebackType
@@ -114,8 +115,8 @@ class Runner:
         """Start these tasks when their time comes, never before it."""
         with self._lock:
             self._agenda.hold(tasks)
-            if (early := self._early) is not None:
-                self._crew.expect(early)
+            if (alarm := self._alarm) is not None:
+                self._crew.expect(alarm)
 
     def running(self) -> list[Running]:
         with self._lock:
@@ -217,7 +218,7 @@ class Runner:
                         return running
                     if self._closed:
                         return None
-                    sleep = self._crew.rest(hand, self._early)
+                    sleep = self._crew.rest(hand, self._alarm)
             sleep()
 
     def _await(self, running: Running) -> bool:
@@ -227,7 +228,9 @@ class Runner:
         """
         now = time.monotonic()
         if now < running.started:
-            self.prepare(running.task)
+            # What goes wrong will again when the task is carried out, where it has its consequences.
+            with suppress(BaseException):
+                self.prepare(running.task)
             while (now := time.monotonic()) < running.started:
                 time.sleep(running.started - now)
             running.started = now
@@ -253,19 +256,23 @@ class Runner:
 
     def _take(self, now: float) -> Task | None:
         """What may run next: what is due, or will be in a moment."""
-        if len(self._running) >= self.concurrency:
+        if self._is_full:
             return None
         return self._agenda.take() or self._agenda.take_early(now + EARLY)
 
     @property
-    def _early(self) -> float | None:
-        """When the next task that is held may be taken; where too many run, it is not taken early."""
+    def _alarm(self) -> float | None:
+        """When a thread is to be awake for the next task that is held: early, unless too many run."""
         following = self._agenda.following
-        return following if following is None or len(self._running) >= self.concurrency else following - EARLY
+        return following if following is None or self._is_full else following - EARLY
 
     @property
     def _startable(self) -> bool:
-        return self._agenda.due > 0 and len(self._running) < self.concurrency
+        return self._agenda.due > 0 and not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._running) >= self.concurrency
 
     def _wake_for_due(self) -> None:
         if self._startable:
