@@ -52,14 +52,16 @@ def insert(
         connection.execute(INSERT, parameters)
 
 
-def deliver(arena: Arena, worker: Contender, task_type: str, payload: object, count: int) -> Times:
-    """When each of so many tasks ended, carried out by one worker process."""
+def deliver(
+    arena: Arena, worker: Contender, task_type: str, payload: object, count: int, processes: int = 1
+) -> Times:
+    """When each of so many tasks ended."""
     with arena.place(1) as place:
         with enqueuer(worker, place) as producer:
             producer.prepare()
         insert(place, task_type, payload, count)
         arena.settle_down()
-        with worker.run(place):
+        with worker.run(place, processes):
             # The rows tell when they ended; who asks often takes the time from those that work.
             until_finished(worker, place, step=0.2)
         return ended(place, count)

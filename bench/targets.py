@@ -157,13 +157,19 @@ def _deliveries(run: Run) -> Iterator[Target]:
             ceiling=False,
             stretch=2.0,
         )
-    most = _of(run, "messages", BROKER, BARE_PIKA, "rate")
-    alone = "" if most is None else f"; a client that costs nothing, with no database, makes {most:.1f} times"
+    others = "".join(
+        f"; {who} {times:.1f} times"
+        for who, label in (
+            ("two processes make", f"{TUNED}, 2 processes"),
+            ("a client that costs nothing, with no database, makes", BROKER),
+        )
+        if (times := _of(run, "messages", label, BARE_PIKA, "rate")) is not None
+    )
     yield Target(
         "RabbitMQ, tuned: times one blocking connection",
         _of(run, "messages", TUNED, BARE_PIKA, "rate"),
         5.0,
-        f"the GIL, which parsing, pika and the engine share, and the cores, which all share{alone}",
+        f"the GIL, which parsing, pika and the engine share, and the cores, which all share{others}",
         ceiling=False,
     )
 

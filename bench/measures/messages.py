@@ -33,11 +33,11 @@ def queue(url: str) -> Iterator[None]:
             channel.queue_delete(QUEUE)
 
 
-def publish(arena: Arena, worker: Contender, tasks: int) -> Sample:
-    """One worker process with its own executor."""
+def publish(arena: Arena, worker: Contender, tasks: int, processes: int) -> Sample:
+    """at-worker's own executor, in so many processes."""
     with queue(arena.amqp_url):
         payload = {"queue": QUEUE, "data": DATA}
-        return Sample({"rate": rate(deliver(arena, worker, "rabbitmq", payload, tasks))})
+        return Sample({"rate": rate(deliver(arena, worker, "rabbitmq", payload, tasks, processes))})
 
 
 def one_by_one(arena: Arena, tasks: int) -> Sample:
@@ -55,20 +55,16 @@ def ceiling(arena: Arena, tasks: int) -> Sample:
 @contextmanager
 def trials(arena: Arena, plan: Plan) -> Iterator[Sequence[Trial]]:
     """at-worker as it comes and tuned, and the script."""
-    tuned = at_worker.worker("tuned", 0, **TUNED, RABBITMQ_URL=arena.amqp_url)
+    tuning = ", ".join(f"{name}={value}" for name, value in TUNED.items())
     default = at_worker.worker("defaults", 0, RABBITMQ_URL=arena.amqp_url)
-    sizes = {"defaults": plan.tasks(TASKS // 2), "tuned": plan.tasks(TASKS)}
-    settings = {"defaults": "none", "tuned": ", ".join(f"{name}={value}" for name, value in TUNED.items())}
+    tuned = at_worker.worker("tuned", 0, **TUNED, RABBITMQ_URL=arena.amqp_url)
+    ours = (
+        (default.label, "none", partial(publish, arena, default, plan.tasks(TASKS // 2), 1)),
+        (tuned.label, tuning, partial(publish, arena, tuned, plan.tasks(TASKS), 1)),
+        (f"{tuned.label}, 2 processes", tuning, partial(publish, arena, tuned, plan.tasks(TASKS), 2)),
+    )
     yield [
-        *(
-            Trial(
-                one.label,
-                settings[one.variant],
-                partial(publish, arena, one, sizes[one.variant]),
-                arena.no_broker,
-            )
-            for one in (default, tuned)
-        ),
+        *(Trial(label, settings, run, arena.no_broker) for label, settings, run in ours),
         Trial(
             "one blocking pika connection",
             "a confirm awaited for each message",
@@ -88,8 +84,9 @@ MEASURE = Measure(
     "messages",
     "RabbitMQ messages",
     "Persistent, mandatory, confirmed messages to one durable queue. at-worker claims each task from "
-    "PostgreSQL and writes its result back; the script only publishes. *The broker alone*: the most that it "
-    "confirms over one connection here, with no database beside it and a client that costs next to nothing.",
+    "PostgreSQL and writes its result back, with *2 processes* over one connection each; the script only "
+    "publishes. *The broker alone*: the most that it confirms over one connection here, with no database "
+    "beside it and a client that costs next to nothing.",
     (Metric("rate", "messages/s", "higher"),),
     trials,
 )
