@@ -14,7 +14,7 @@ from at_worker.config import Settings, load, secret_values
 from at_worker.engine.destinations import Destinations
 from at_worker.engine.execution import Execution
 from at_worker.engine.leases import Leases
-from at_worker.engine.runner import Running
+from at_worker.engine.running import Running
 from at_worker.engine.settler import Settler
 from at_worker.engine.tally import Tally
 from at_worker.engine.watchdog import GRACE

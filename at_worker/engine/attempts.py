@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from at_worker import jsontext, log
 from at_worker.engine.destination import Postpone
 from at_worker.engine.destinations import Destinations, Verdict
-from at_worker.engine.runner import Left, Running
+from at_worker.engine.running import Left, Running
 from at_worker.jsontext import Json
 from at_worker.outcome import Fail, Outcome, Retry
 from at_worker.plugin import AnyExecutor, Attempt, InvalidPayload, MissingSetting

@@ -11,7 +11,7 @@ from at_worker.engine.attempts import Attempts
 from at_worker.engine.destination import Postpone
 from at_worker.engine.destinations import Destinations
 from at_worker.engine.leases import Leases
-from at_worker.engine.runner import Left, Running
+from at_worker.engine.running import Left, Running
 from at_worker.engine.settler import Settler
 from at_worker.outcome import Outcome, Run, Settlement, Status, expire, hand_back, postpone, resolve
 from at_worker.plugin import AnyExecutor

@@ -6,14 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum, auto
 from types import TracebackType
 from typing import Self
 
 from at_worker import log
 from at_worker.engine.agenda import Agenda
 from at_worker.engine.crew import Crew, Hand
+from at_worker.engine.running import Left, Running
 from at_worker.engine.stop import thread
 from at_worker.task import Task
 
@@ -24,27 +23,6 @@ RECENT = 0.06
 # So many seconds before its instant a task that is held gets its thread: by then that has woken the next one,
 # what it needs is in the caches, and what can be done beforehand is done.
 EARLY = 0.0003
-
-
-class Left(Enum):
-    """How a task left its thread: ended, to wait for another and begin again, or to end elsewhere."""
-
-    ENDED = auto()
-    WAITING = auto()
-    ELSEWHERE = auto()
-
-
-@dataclass(slots=True, eq=False)
-class Running:
-    """A task that has a thread; instants are monotonic seconds.
-
-    Known by itself, not by its claim: a task that waited for another may begin in a second thread before it
-    has left the first. `started` is the instant itself until its thread, which is early, has started it.
-    """
-
-    task: Task
-    started: float
-    deadline: float
 
 
 class Runner:

@@ -17,7 +17,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from at_worker import __version__, jsontext, redact
-from at_worker.engine.runner import Left, Running
+from at_worker.engine.running import Left, Running
 from at_worker.engine.tally import Ended, how
 from at_worker.outcome import Settlement
 from at_worker.plugin import Attempt, TracedAttempt

@@ -7,7 +7,8 @@ from collections import deque
 import pytest
 
 from at_worker.engine.crew import NAP, Crew, Hand
-from at_worker.engine.runner import Left, Runner, Running
+from at_worker.engine.runner import Runner
+from at_worker.engine.running import Left, Running
 from at_worker.task import Claim
 from tests.engine.bench import PATIENCE
 from tests.test_outcome import TASK

@@ -5,7 +5,8 @@ import time
 from collections import Counter, deque
 from random import Random
 
-from at_worker.engine.runner import Left, Runner, Running
+from at_worker.engine.runner import Runner
+from at_worker.engine.running import Left, Running
 from at_worker.task import Claim
 from tests.engine.bench import PATIENCE
 from tests.test_outcome import TASK
