@@ -201,8 +201,8 @@ def _grace(parts: Parts, grace: float) -> Iterator[None]:
         for task in parts.destinations.release() + runner.unstarted():
             execution.give_back(task)
         if not runner.wait_until_idle(until):
-            # One may have begun to wait in the very moment in which the others were taken back.
-            for task in parts.destinations.release():
+            # A claim may have come late, or a task begun to wait just when the others were taken back.
+            for task in parts.destinations.release() + runner.unstarted():
                 execution.give_back(task)
             interrupted = [
                 running.task.id

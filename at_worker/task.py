@@ -25,6 +25,7 @@ class Task(NamedTuple):
     claim: Claim
     uid: str
     type: str
+    priority: int
     payload: str
     context: str
     result: str | None

@@ -31,6 +31,7 @@ TASK = Task(
     claim=Claim(7, 3),
     uid="6f1c5a52-8f0e-4d53-9a3a-0c9d6f1f2a11",
     type="probe",
+    priority=5,
     payload="{}",
     context="{}",
     result=None,

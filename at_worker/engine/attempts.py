@@ -66,7 +66,9 @@ class Attempts:
 
     def forget(self, claim: Claim) -> None:
         """A task will not begin again by this claim."""
-        self._parsed.pop(claim, None)
+        _, _, destination = self._parsed.pop(claim, (None, None, None))
+        if destination is not None:
+            self._destinations.pass_on(destination)
 
     def _begin(self, running: Running) -> Outcome | Postpone | Left:
         task = running.task
@@ -81,9 +83,9 @@ class Attempts:
             verdict = self._destinations.enter(task, destination, running.started)
             if verdict is Verdict.WAIT:
                 return Left.WAITING
-            self.forget(task.claim)
             if isinstance(verdict, Postpone):
                 return verdict
+            self._parsed.pop(task.claim, None)
         try:
             outcome: object = executor.execute(payload, self._attempt(running))
             if isinstance(outcome, Future):

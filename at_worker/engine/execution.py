@@ -52,6 +52,8 @@ class Execution:
     def prepare(self, task: Task) -> None:
         """Do beforehand what can be, for a task that is about to start. Raises whatever its executor does."""
         self._attempts.prepare(task)
+        if self._leases.unended(task.claim) is None:
+            self._attempts.forget(task.claim)  # it was written off meanwhile
 
     def carry_out(self, running: Running) -> Left:
         """Run one task in the calling thread; `finished` hears of its end where that comes elsewhere."""
@@ -115,8 +117,8 @@ class Execution:
                 self.finished(running)
 
     def _settle(self, settlement: Settlement) -> bool:
-        self._attempts.forget(settlement.task.claim)
         first = self._leases.end(settlement.task)
+        self._attempts.forget(settlement.task.claim)
         if first:
             self._settler.put(settlement)
         return first

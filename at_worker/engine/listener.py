@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 CHANNEL = "scheduled_tasks"
 # A connection that is half open is silent, like one on which nothing happens.
 PROBE = 10.0
-# As the trigger in sql/ddl.sql writes it: when (0 is long ago), whether that has come, priority, type.
-_PAYLOAD = re.compile(r"(\d{1,15})(!?) (\d) (.+)", re.DOTALL)
+# As the trigger in sql/ddl.sql writes it: when (0 is long ago), whether that has come, priority, type. One of
+# 200 characters may have been cut.
+_PAYLOAD = re.compile(r"(\d{1,15})(!?) (\d) (.{1,199})", re.DOTALL)
 
 
 class Listener:
@@ -87,7 +88,7 @@ class Listener:
 
     def _hear(self, payloads: list[str]) -> None:
         matches = [_PAYLOAD.fullmatch(payload) for payload in payloads]
-        # Somebody else's words on our channel, or those of another version: look at all there is.
+        # Half a name, somebody else's words, or those of another version: look at all there is.
         known = [match for match in matches if match]
         if len(known) < len(matches):
             self._heard(())

@@ -88,9 +88,9 @@ class Parts:
         execution.finished = runner.finish
         runner.prepare = execution.prepare
         runner.waiting = lambda: destinations.waiting
-        runner.freed = poller.thread_freed
-        settler.rescheduled = poller.due_in
-        cleaner.restored = lambda: poller.due_in(0.0)
+        runner.freed = settler.released = poller.room_freed
+        settler.rescheduled = poller.given_back
+        cleaner.restored = poller.restored
         poller.claimed = tally.claimed
         return cls(
             queue,

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 from at_worker import log
 from at_worker.engine.leases import Leases
-from at_worker.engine.plan import Announcement, Plan, Scope
+from at_worker.engine.plan import Announcement, Plan
 from at_worker.engine.runner import Runner
+from at_worker.outcome import Settlement
 from at_worker.store.errors import Unavailable
+from at_worker.store.lanes import Lane
 from at_worker.store.queue import Batch, Queue
 from at_worker.task import Task
 from at_worker.text import one_line
@@ -70,16 +72,15 @@ class Poller:
         self.claiming_since: float | None = None
         self.failure: str | None = None
 
-    def thread_freed(self) -> None:
-        """A thread is idle again; that matters only while rows are waiting for one."""
+    def room_freed(self) -> None:
+        """A thread is idle again, or results are written; that matters only while rows wait for it."""
         if self._hungry and self.plan.instant > self._paced:
             self.plan.claim_by(self._paced)
 
     def heard(self, announcements: Sequence[Announcement]) -> None:
         """Rows became pending; nothing announced: look for what was missed."""
         if not announcements:
-            self._queue.forget_lanes()
-            self.plan.claim_by(0.0)
+            self.restored()
         ours = [each for each in announcements if self._queue.announced(each.lane, each.execute_at)]
         if ours:
             first = min(ours, key=lambda each: each.execute_at)
@@ -88,11 +89,21 @@ class Poller:
             else:
                 self.plan.claim_lane(first)
 
-    def due_in(self, seconds: float) -> None:
-        """A task was given back that will be due then."""
-        if seconds <= 0:
-            self._queue.forget_lanes()
-        self.plan.claim_by(time.monotonic() + seconds - NEAR)
+    def given_back(self, ends: Sequence[Settlement], began: float) -> None:
+        """The claims of these ended so that they become pending, by a statement of this monotonic instant."""
+        if all(end.delay for end in ends):
+            for end in ends:
+                instant = began + (end.delay or 0.0)
+                self._queue.rescheduled(Lane(end.task.type, end.task.priority), instant)
+                self.plan.claim_by(instant - NEAR)
+        else:
+            # Some are due again since when they were first.
+            self.restored()
+
+    def restored(self) -> None:
+        """Rows became pending that may have been due for long."""
+        self._queue.forget_lanes()
+        self.plan.claim_by(0.0)
 
     def turn(self) -> float:
         """Claim once, if it is time to. Returns the seconds until the next claim is worth it."""
@@ -101,7 +112,11 @@ class Poller:
         if scope is not None:
             pause = 0.0
             try:
-                pause = self._turn() if scope is Scope.ALL else self._turn_of_lane(scope)
+                # Where rows are known to wait, those that are announced may have to wait behind them.
+                if isinstance(scope, Announcement) and not self._hungry:
+                    pause = self._turn_of_lane(scope)
+                else:
+                    pause = self._turn()
             finally:
                 self.plan.resume(pause)
         return self.plan.wait
@@ -133,8 +148,8 @@ class Poller:
         self._hungry = batch.size == room
         if self._hungry:
             return self._announce(max(0.0, self._paced - time.monotonic()))
-        if len(soon) == ahead:
-            # More may be near than can be held now.
+        if batch.size >= ahead:
+            # More may be near than can be held now. Not `soon` alone: some may have become due on the way.
             return self._announce(CROWDED_PAUSE)
         until_near = self._interval if batch.next_due is None else batch.next_due - NEAR
         return self._announce(min(self._interval, max(until_near, 0.0)))

@@ -110,6 +110,8 @@ class Runner:
     def overdue(self, before: float) -> list[Task]:
         """Take back what was due before this monotonic instant and has not begun: the threads are busy."""
         with self._lock:
+            # Of busy threads none looks whether the instant of what is held has come.
+            self._agenda.proceed(before)
             waiting = self._agenda.take_all_due()
             self._agenda.add(task for task in waiting if task.due >= before)
             self._tell_if_idle()

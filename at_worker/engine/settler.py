@@ -27,7 +27,8 @@ LOCKED_PAUSE = 0.2
 class Settler:
     """Group commit: a write takes what is there, the first after a rest at once; load makes the batches.
 
-    `rescheduled` hears in how many seconds the first of the tasks that were given back will be due.
+    `released` hears that claims are out of hand. `rescheduled` hears of tasks that were given back, and at
+    which monotonic instant that began: they are due their delay after that, or a moment later.
     """
 
     def __init__(self, queue: Queue, leases: Leases, tally: Tally) -> None:
@@ -42,7 +43,8 @@ class Settler:
         self._progress = threading.Condition(self._lock)
         self._unwritten = 0
         self.wake: Callable[[], None] = lambda: None
-        self.rescheduled: Callable[[float], None] = lambda _: None
+        self.released: Callable[[], None] = lambda: None
+        self.rescheduled: Callable[[Sequence[Settlement], float], None] = lambda _ends, _began: None
 
     def put(self, settlement: Settlement) -> None:
         """Hand over an end; the caller was the one to end the lease."""
@@ -58,9 +60,10 @@ class Settler:
             return None
         locked: list[Settlement] = []
         done = 0
+        began = time.monotonic()
         try:
             for part, result in in_halves(batch, self._queue.settle):
-                locked += self._conclude(part, self._settled(part, result))
+                locked += self._conclude(part, self._settled(part, result), began)
                 done += len(part)
         except BaseException:
             # Whatever it was: what ended is not forgotten. It may have been written all the same.
@@ -82,8 +85,8 @@ class Settler:
                 self._unwritten,
             )
 
-    def _conclude(self, part: Sequence[Settlement], leftover: Leftover) -> list[Settlement]:
-        """Forget what needs no further write; returns the rest."""
+    def _conclude(self, part: Sequence[Settlement], leftover: Leftover, began: float) -> list[Settlement]:
+        """Forget what needs no further write, whose statement began then; returns the rest."""
         locked = [end for end in part if end.claim in leftover.locked]
         if self._doubted:
             self._doubted.difference_update(end.claim for end in part if end.claim not in leftover.locked)
@@ -91,11 +94,12 @@ class Settler:
         with self._progress:
             self._unwritten -= len(part) - len(locked)
             self._progress.notify_all()
+        self.released()
         for end in part if leftover.lost else ():
             if end.claim in leftover.lost:
                 self._tell_lost(end)
-        if delays := [end.delay or 0.0 for end in part if end.status is Status.PENDING]:
-            self.rescheduled(min(delays))
+        if again := [end for end in part if end.status is Status.PENDING]:
+            self.rescheduled(again, began)
         return locked
 
     def _settled(self, part: Sequence[Settlement], result: Leftover | Refused) -> Leftover:

@@ -38,7 +38,7 @@ class Watchdog:
         self._give_up = give_up
 
     def turn(self) -> float:
-        """Look at what runs; returns the seconds until the next deadline can pass."""
+        """Look at what runs; returns the seconds until the next look."""
         return self.look(time.monotonic())
 
     def look(self, now: float) -> float:
@@ -49,12 +49,8 @@ class Watchdog:
         for task, verdict in self._destinations.overdue(now - STALE, now):
             self._execution.postpone(task, verdict)
             self._runner.freed()
-        # What starts from now on has its deadline a whole timeout away.
-        pause = self._timeout
         for running in self._runner.running():
-            left = running.deadline - now
-            if left + GRACE > 0:
-                pause = min(pause, max(left, 0.0))
+            if running.deadline + GRACE > now:
                 continue
             reason = f"timed out after {self._timeout:g} s, may still be running"
             self._execution.end(running, Retry(reason))
@@ -65,4 +61,4 @@ class Watchdog:
                 f"{self._runner.written_off} tasks overran WORKER_TASK_TIMEOUT and have not returned:"
                 " no thread can be trusted, so this process ends"
             )
-        return min(pause + GRACE, LOOK_AGAIN)
+        return LOOK_AGAIN

@@ -87,7 +87,7 @@ UPDATE {tasks} t
                now(), now()
          WHERE t.expires_at <= now() IS NOT TRUE)
  WHERE t.id = ANY ({ids})
-RETURNING t.status, t.priority, {task}
+RETURNING t.status, {task}
 """.replace("{task}", TASK).replace("{expired}", EXPIRED)
 
 # A claim does not wait for the disk: a crash of the server may forget the last ones, so that their rows are

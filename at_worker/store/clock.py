@@ -1,8 +1,9 @@
-"""The database's clock, as this process can tell it: late by the time of a quick reply, never early."""
+"""The database's clock, as this process can tell it: late by the time of a quick reply.
+
+It is early only by what the two clocks drift apart between two replies.
+"""
 
 WINDOW = 5.0
-# A reading so much later than the others means that the database's clock was set back.
-STEP = 0.05
 
 
 class Clock:
@@ -10,7 +11,8 @@ class Clock:
 
     A reply that carries the database's time arrives after that time, so each one bounds the difference of
     the two clocks from above. The quickest reply of the last few seconds bounds it best; older ones are
-    forgotten, since clocks drift.
+    forgotten, since clocks drift. A question is asked before that time and bounds it from below: where that
+    is above what is known, the database's clock was set back.
     """
 
     def __init__(self) -> None:
@@ -21,12 +23,12 @@ class Clock:
         """Whether it is time for a quick reply; a commit waits for the disk and is none."""
         return now - self._since >= WINDOW
 
-    def observe(self, database: float, replied: float) -> None:
-        """A reply that arrived at `replied` says that it was `database` seconds since the epoch."""
+    def observe(self, asked: float, database: float, replied: float) -> None:
+        """Between these two monotonic instants it was `database` seconds since the epoch."""
         if replied - self._since >= WINDOW:
             self._older, self._recent, self._since = self._recent, float("inf"), replied
         difference = replied - database
-        if difference > min(self._recent, self._older) + STEP:
+        if asked - database > self.shift:
             self._older = self._recent = difference
         self._recent = min(self._recent, difference)
 
@@ -38,3 +40,7 @@ class Clock:
     def monotonic(self, database: float) -> float:
         """The monotonic instant at which it is `database` there."""
         return database + self.shift
+
+    def database(self, monotonic: float) -> float:
+        """The seconds since the epoch that it is there at a monotonic instant; they may be more."""
+        return monotonic - self.shift

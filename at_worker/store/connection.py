@@ -28,11 +28,13 @@ SELECT n.nspname, a.attname, pg_catalog.format_type(a.atttypid, NULL), ARRAY(
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.oid = %s
 """
-# A server passes over what it is too old to know.
+# A server passes over what it is too old to know, and what one on Windows is not able to do.
 _SET = """
 SELECT pg_catalog.set_config(s.name, s.value, false)
   FROM pg_catalog.json_each_text(%s::pg_catalog.json) AS s (name, value)
  WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL
+   AND (s.name <> 'client_connection_check_interval'
+        OR pg_catalog.current_setting('dynamic_shared_memory_type') <> 'windows')
 """
 # What the statements rely on, whatever the role and the database set for their sessions.
 _SETTINGS = {
@@ -41,6 +43,8 @@ _SETTINGS = {
     "quote_all_identifiers": "off",
     # Times come as text of a float: less than this rounds them.
     "extra_float_digits": "1",
+    # A claim that waits for a lock is not to be made for a worker that has gone meanwhile.
+    "client_connection_check_interval": "1s",
     # Under another one, rows that others have changed are errors and not passed over.
     "default_transaction_isolation": "read committed",
     # Connections rest in the pool.

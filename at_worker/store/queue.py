@@ -14,7 +14,7 @@ from at_worker.store.claiming import CLAIM, CLAIM_DUE, SURVEY
 from at_worker.store.clock import Clock
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
-from at_worker.store.rows import DUE, ID, TYPE, Expired, expired, task
+from at_worker.store.rows import DUE, ID, PRIORITY, TYPE, Expired, expired, task
 from at_worker.store.session import Row, Sessions
 from at_worker.store.settling import OURS, Leftover, leftover, settle, written
 from at_worker.task import Claim, Task
@@ -100,6 +100,7 @@ class Queue:
         # An idle claim writes nothing and is a quick reply itself.
         if self._claimed_some and self._clock.stale(time.monotonic()):
             self._look_at_clock()
+        asked = time.monotonic()
         rows = self._claims.rows(
             SURVEY if lanes is None else CLAIM,
             {
@@ -114,18 +115,20 @@ class Queue:
         )
         replied = time.monotonic()
         coming, began, database_time, found = rows[0][:4]
-        claimed = [(row[5], row[6], row[7:]) for row in rows if row[5] is not None]
-        self._clock.observe(database_time, replied)
+        claimed = [(row[5], row[6:]) for row in rows if row[5] is not None]
+        self._clock.observe(asked, database_time, replied)
         self._claimed_some = bool(claimed)
         # Of each lane the last row is the farthest.
-        reached = {(columns[TYPE], priority): (columns[DUE], columns[ID]) for _, priority, columns in claimed}
+        reached = {
+            Lane(columns[TYPE], columns[PRIORITY]): Place(columns[DUE], columns[ID]) for _, columns in claimed
+        }
         self._lanes.end(
             (Lane(*lane) for lane in json.loads(found or "[]")),
-            ((Lane(*lane), Place(*place)) for lane, place in reached.items()),
+            reached.items(),
             exhausted=began if len(claimed) < room else None,
         )
         return self._batch(
-            [(status, columns) for status, _, columns in claimed],
+            claimed,
             replied,
             look_ahead,
             None if coming is None else self._clock.monotonic(coming) - replied,
@@ -148,7 +151,7 @@ class Queue:
         )
         replied = time.monotonic()
         self._claimed_some |= bool(rows)
-        claimed = [(row[1], row[3:]) for row in rows]
+        claimed = [(row[1], row[2:]) for row in rows]
         claimed.sort(key=lambda found: (found[1][DUE], found[1][ID]))
         return self._batch(claimed, replied, 0.0, None)
 
@@ -172,8 +175,9 @@ class Queue:
 
     def _look_at_clock(self) -> None:
         with self._database.session() as session:
+            asked = time.monotonic()
             ((database_time,),) = session.rows(CLOCK)
-            self._clock.observe(database_time, time.monotonic())
+            self._clock.observe(asked, database_time, time.monotonic())
 
     def announced(self, lane: Lane, execute_at: float) -> bool:
         """A row of this lane became pending that is due then, in seconds since the epoch.
@@ -184,6 +188,10 @@ class Queue:
         if ours:
             self._lanes.lower(lane, execute_at)
         return ours
+
+    def rescheduled(self, lane: Lane, instant: float) -> None:
+        """A row of this lane became pending that is due at this monotonic instant, or a moment later."""
+        self._lanes.lower(lane, self._clock.database(instant))
 
     def forget_lanes(self) -> None:
         """Rows became pending, and nobody told where."""

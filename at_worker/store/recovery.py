@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import LiteralString
 
 from at_worker.store.clock import Clock
 from at_worker.store.database import Database
 from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import EXPIRED, TASK, TASK_WIDTH, Expired, task
-from at_worker.store.session import Row, Session
+from at_worker.store.session import Parameters, Session
 from at_worker.task import Task
 
 
@@ -113,21 +114,20 @@ class Recovery:
     def stuck(self, after: int, limit: int) -> Iterator[tuple[Session, list[Stuck]]]:
         """Hold stuck tasks from id `after` on locked: the caller settles them in the same transaction."""
         with self._database.session() as session, session.transaction():
-            yield (
-                session,
-                self._found(session.rows(STUCK, {**self._scope, "after": after, "limit": limit})),
-            )
+            yield session, self._found(session, STUCK, {**self._scope, "after": after, "limit": limit})
 
     @contextmanager
     def held_by(self, holder: str, limit: int) -> Iterator[tuple[Session, list[Stuck]]]:
         """The same for the claims of a dead worker, of whatever type; on a connection made for it."""
         with self._database.direct() as session, session.transaction():
-            yield session, self._found(session.rows(HELD_BY, {"holder": holder, "limit": limit}))
+            yield session, self._found(session, HELD_BY, {"holder": holder, "limit": limit})
 
-    def _found(self, rows: list[Row]) -> list[Stuck]:
+    def _found(self, session: Session, statement: LiteralString, parameters: Parameters) -> list[Stuck]:
+        asked = time.monotonic()
+        rows = session.rows(statement, parameters)
         now = time.monotonic()
         if rows:
-            self._clock.observe(rows[0][TASK_WIDTH], now)
+            self._clock.observe(asked, rows[0][TASK_WIDTH], now)
         shift = self._clock.shift
         return [Stuck(task(row[:TASK_WIDTH], shift, now), *row[TASK_WIDTH + 1 :]) for row in rows]
 

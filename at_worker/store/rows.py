@@ -16,15 +16,16 @@ EXPIRED = """
 # Clamped to a hundred years, so that adding one to a date cannot overflow. Of date_part() and extract() the
 # former does not take the way through numeric.
 TASK = """
-        t.id, t.claim_seq, t.task_uid::text, t.task_type, t.payload::text, t.context::text, t.result::text,
+        t.id, t.claim_seq, t.task_uid::text, t.task_type, t.priority,
+        t.payload::text, t.context::text, t.result::text,
         date_part('epoch', t.original_execute_at), date_part('epoch', t.execute_at),
         date_part('epoch', t.expires_at),
         t.attempts, t.max_attempts,
         CASE WHEN t.retry_delays IS NOT NULL THEN
             ARRAY(SELECT least(greatest(date_part('epoch', d.delay), 0), 3.15e9)
                     FROM unnest(t.retry_delays) WITH ORDINALITY AS d (delay, nth) ORDER BY d.nth) END"""
-TASK_WIDTH = 13
-ID, TYPE, DUE, _ATTEMPTS = 0, 3, 8, 10
+TASK_WIDTH = 14
+ID, TYPE, PRIORITY, DUE, _ATTEMPTS = 0, 3, 4, 9, 11
 
 
 class Expired(NamedTuple):
@@ -42,13 +43,14 @@ def task(row: Row, shift: float, claimed: float, look_ahead: float = inf) -> Tas
 
     No claim brings what is due later than its look-ahead: a clock that was set back while it ran says so.
     """
-    (task_id, seq, uid, kind, payload, context, result, original, due, expires) = row[:_ATTEMPTS]
+    (task_id, seq, uid, kind, priority, payload, context, result, original, due, expires) = row[:_ATTEMPTS]
     attempts, max_attempts, retry_delays = row[_ATTEMPTS:]
     instant = min(due + shift, claimed + look_ahead)
     return Task(
         Claim(task_id, seq),
         uid,
         kind,
+        priority,
         payload,
         context,
         result,

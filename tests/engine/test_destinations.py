@@ -377,6 +377,43 @@ def test_a_thread_that_is_written_off_holds_no_place() -> None:
     assert isinstance(destinations.enter(task(), "one", START + 2), Postpone)
 
 
+def test_where_the_thread_of_the_only_one_is_written_off_the_next_gets_its_turn() -> None:
+    destinations = Destinations(32, 1)
+    started: list[Task] = []
+    destinations.start = started.append
+    (hung,) = filled(destinations, "one")
+    assert destinations.waiting == 1
+    destinations.forget(hung.claim)
+    assert (len(started), destinations.waiting) == (1, 0)
+
+
+def test_a_task_that_expired_while_it_waited_does_not_hold_up_the_next(table: Table) -> None:
+    gate = Gate()
+
+    def behave(payload: Json, attempt: Attempt) -> Outcome:
+        return gate(payload, attempt) if attempt.task_id == first else Done()
+
+    with bench(table, known={"probe": visitor(one=behave)}, WORKER_DESTINATION_CONCURRENCY="1") as worker:
+        first = 0
+        for _ in range(10):  # so that it is known as quick, and more than one may wait
+            insert(table, "one")
+            worker.work()
+        (first,) = insert(table, "one")
+        worker.poll()
+        gate.wait_until_entered()
+        (soon,) = table.sql("SELECT now() + interval '150 ms' AS instant")
+        (late,) = insert(table, "one", expires_at=soon["instant"])
+        (last,) = insert(table, "one")
+        worker.poll()
+        table.wait_for(lambda: worker.destinations.waiting == 2 or None)
+        table.wait_for(lambda: table.sql("SELECT 1 WHERE now() > %(at)s", at=soon["instant"]) or None)
+        gate.open()
+        table.wait_for(lambda: worker.destinations.waiting == 0 or None)
+        worker.settle()
+    assert states(table, [late]) == {("failed", 0)}
+    assert states(table, [last]) == {("completed", 1)}
+
+
 def test_a_destination_without_tasks_is_forgotten() -> None:
     destinations = Destinations(32, None)
     broken(destinations)

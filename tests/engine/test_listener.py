@@ -14,7 +14,7 @@ from at_worker.store.database import Database
 from at_worker.store.errors import Away
 from at_worker.store.lanes import Lane
 from at_worker.store.presence import Presence
-from tests.engine.bench import PATIENCE, bench
+from tests.engine.bench import PATIENCE, Gate, Probe, bench
 from tests.tables import Table
 
 
@@ -85,13 +85,46 @@ def test_a_row_that_is_run_again_is_announced_as_long_due(table: Table) -> None:
         assert heard.wait_for(1) == [Announcement(Lane("a type of three words", 5), -inf, is_due=True)]
 
 
-def test_a_type_with_too_long_a_name_to_announce_is_not_announced_as_due(table: Table) -> None:
+def test_a_type_with_too_long_a_name_to_announce_is_looked_for_among_all(table: Table) -> None:
     with listening(table) as heard:
-        table.insert("t" * 200)
         table.insert("t" * 201)
-        long, cut = heard.wait_for(2)
-        assert (long.lane, cut.lane) == (Lane("t" * 200, 5), Lane("t" * 200, 5))
-        assert (long.is_due, cut.is_due) == (True, False)
+        heard.wait_until_connected(times=2)
+        table.insert("t" * 199)
+        assert [each.lane for each in heard.wait_for(1)] == [Lane("t" * 199, 5)]
+
+
+def test_a_worker_of_a_type_with_a_long_name_hears_of_its_rows(table: Table) -> None:
+    long = "t" * 300
+    with bench(table, known={long: Probe()}, WORKER_TASK_TYPES=long, WORKER_POLLING_INTERVAL="30") as worker:
+        assert worker.poll() > 29
+        with (
+            closing(Database(table.settings())) as database,
+            Listener(database, worker.poller.heard) as listener,
+        ):
+            listener.turn()
+            worker.poller.turn()
+            table.insert(long)
+            listener.turn()
+            assert worker.poller.plan.wait == 0
+
+
+def test_rows_that_are_announced_wait_behind_those_that_are_known_to_wait(table: Table) -> None:
+    gate = Gate()
+    with bench(table, WORKER_CONCURRENCY="2") as worker:
+        worker.probe.behave = gate
+        tasks = [table.insert(priority=9) for _ in range(4)]
+        worker.poll()
+        gate.wait_until_entered(2)
+        gate.open()
+        assert worker.wait()
+        low = table.insert(priority=0)
+        due = Announcement(Lane("probe", 0), _instant(table, low), is_due=True)
+        table.wait_for(worker.poller.plan.take)  # as by a claim that is under way
+        worker.poller.plan.claim_lane(due)
+        worker.poller.turn()
+        worker.settle()
+    assert {table.row(task)["status"] for task in tasks} == {"completed"}
+    assert table.row(low)["status"] == "pending"
 
 
 def test_a_connection_that_broke_is_made_anew_and_the_gap_is_told(table: Table) -> None:

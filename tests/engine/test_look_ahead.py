@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -103,6 +104,36 @@ def test_a_payload_that_takes_long_to_parse_holds_up_its_own_task_alone(
     ]
 
 
+def test_what_was_parsed_too_late_is_forgotten(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its task was written off meanwhile, and nobody will ask for it."""
+    monkeypatch.setattr(runner, "EARLY", 0.1)
+    made: list[weakref.ref[object]] = []
+
+    class Parsed(dict[str, Json]):
+        """Can be referred to weakly."""
+
+    class Making(Slow):
+        def parse(self, payload: Json) -> Json:
+            parsed = Parsed({"n": super().parse(payload)})
+            made.append(weakref.ref(parsed))
+            return parsed
+
+    making = Making()
+    with bench(table, known={"probe": making}) as worker:
+        worker.poll()
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, payload, execute_at)"
+            " VALUES ('probe', 'null', now() + interval '200 ms')"
+        )
+        worker.poll()
+        assert making.parsing.wait(PATIENCE)
+        worker.watchdog.look(time.monotonic() + worker.settings.task_timeout + 2)
+        making.go_on.set()
+        table.wait_for(lambda: worker.runner.written_off == 0 or None)
+        worker.settle()
+        assert [each() for each in made] == [None]
+
+
 @pytest.mark.parametrize("surprise", [ValueError("no"), SystemExit(1), InvalidPayload("n", "is missing")])
 def test_what_is_wrong_with_a_payload_is_told_at_its_instant(table: Table, surprise: BaseException) -> None:
     class Refusing(Probe):
@@ -197,6 +228,24 @@ def test_no_more_is_held_than_can_start(table: Table) -> None:
         worker.poll()
         worker.poll()
         assert worker.runner.held == 4
+
+
+def test_more_near_rows_than_can_be_held_are_looked_for_again_though_one_of_them_cannot_start(
+    table: Table,
+) -> None:
+    """As one that became due on the way cannot be held."""
+    with opened(table, WORKER_CONCURRENCY="4", WORKER_POLLING_INTERVAL="30") as worker:
+        _soon(table, 240)
+        _soon(table, 240)
+        worker.poll()
+        assert worker.runner.held == 2
+        table.sql(
+            "INSERT INTO scheduled_tasks (task_type, execute_at, expires_at) VALUES"
+            " ('probe', now() + interval '200 ms', now()), ('probe', now() + interval '210 ms', NULL),"
+            " ('probe', now() + interval '220 ms', NULL)"
+        )
+        assert worker.poll() < 0.1
+        assert worker.runner.held == 3
 
 
 def test_held_tasks_are_handed_back_uncounted_when_the_worker_stops(table: Table) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 
 from at_worker import Done, Fail, Outcome, Retry
+from at_worker.engine import poller
 from at_worker.engine.tally import Ended
 from at_worker.outcome import Settlement, Status
 from at_worker.store.errors import Away, Unavailable
@@ -46,6 +47,40 @@ def test_tasks_that_ended_together_are_written_in_one_statement(table: Table) ->
     with bench(table) as worker:
         worker.work()
     assert table.sql("SELECT count(DISTINCT updated_at) AS writes FROM scheduled_tasks") == [{"writes": 1}]
+
+
+def test_rows_that_waited_for_results_to_be_written_are_claimed_as_soon_as_they_are(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "MOST_UNWRITTEN", 0)
+    with bench(table, WORKER_CONCURRENCY="1", WORKER_BATCH_SIZE="1") as worker:
+        for _ in range(6):
+            table.insert()
+        for _ in range(5):
+            worker.poll()
+            assert worker.wait()
+        assert worker.poll() > 0.2
+        worker.settler.turn()
+        assert worker.poller.plan.wait < 0.1
+        table.wait_for(lambda: worker.poller.turn() < 0 or len(worker.probe.attempts) == 6 or None)
+        worker.settle()
+
+
+def test_a_retry_is_found_without_an_announcement_where_its_lane_was_empty_meanwhile(table: Table) -> None:
+    task = table.insert(retry_delays=["200 ms"])
+    gate = Gate(Retry("no"))
+    with bench(table, WORKER_POLLING_INTERVAL="30") as worker:
+        worker.probe.behave = gate
+        worker.poll()
+        gate.wait_until_entered()
+        worker.poll()
+        gate.open()
+        worker.settle()
+        worker.probe.behave = lambda _payload, _attempt: Done()
+        assert worker.poller.plan.wait < 0.2
+        table.wait_for(lambda: worker.poller.turn() < 0 or len(worker.probe.attempts) == 2 or None)
+        worker.settle()
+    assert table.row(task)["status"] == "completed"
 
 
 def test_a_late_result_after_the_cleaner_gave_the_task_away_changes_nothing(table: Table) -> None:

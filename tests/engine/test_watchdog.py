@@ -1,8 +1,15 @@
 import time
+from datetime import datetime
 
 from at_worker import Done
 from tests.engine.bench import Gate, bench
 from tests.tables import Table
+
+
+def _in(table: Table, seconds: float) -> datetime:
+    (row,) = table.sql("SELECT now() + %(seconds)s * interval '1 second' AS instant", seconds=seconds)
+    instant: datetime = row["instant"]
+    return instant
 
 
 def test_an_attempt_that_overruns_its_timeout_is_settled_as_a_failure_that_may_pass(table: Table) -> None:
@@ -69,6 +76,29 @@ def test_a_task_that_no_thread_could_begin_in_time_is_given_back_for_others(tabl
         gate.open()
         busy.settle()
     assert (table.row(waiting)["status"], table.row(waiting)["attempts"]) == ("completed", 1)
+
+
+def test_a_held_task_whose_instant_finds_all_threads_busy_is_given_back_for_others(table: Table) -> None:
+    gate = Gate()
+    with bench(table, WORKER_CONCURRENCY="1") as busy, bench(table, "boot-2") as idle:
+        busy.probe.behave = gate
+        busy.poll()
+        held = table.insert(execute_at=_in(table, 0.2))
+        busy.poll()
+        table.insert()
+        busy.poll()
+        gate.wait_until_entered()
+        busy.watchdog.look(time.monotonic() + 0.9)
+        assert busy.runner.held == 1
+        busy.watchdog.look(time.monotonic() + 1.3)
+        busy.settler.turn()
+        assert (table.row(held)["status"], busy.runner.held) == ("pending", 0)
+        idle.poll()
+        table.wait_for(lambda: idle.runner.held == 0 or None)
+        idle.settle()
+        gate.open()
+        busy.settle()
+    assert (table.row(held)["status"], table.row(held)["attempts"]) == ("completed", 1)
 
 
 def test_a_thread_that_comes_back_late_is_not_held_against_the_worker(table: Table) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from psycopg.rows import DictRow
 
 from tests.processes import worker
 from tests.servers.http import refusing
@@ -169,3 +170,28 @@ def test_a_signal_during_the_start_is_heard(table: Table, tmp_path: Path) -> Non
     with worker(table.dsn, tmp_path) as process:
         process.wait_for_line("[Worker w-1] Started")
         assert process.stop() == 0
+
+
+def test_a_claim_that_waits_for_a_lock_is_not_made_once_its_worker_has_gone(
+    table: Table, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    with worker(table.dsn, tmp_path) as process:
+        process.wait_for_line("Successfully connected to database")
+        task = table.insert("http_callback", {"url": endpoint.url})
+        table.wait(task, "completed")
+        (soon,) = table.sql("SELECT now() + interval '1 s' AS instant")
+        task = table.insert("http_callback", {"url": endpoint.url}, execute_at=soon["instant"])
+        with table.transaction():
+            table.sql("LOCK TABLE scheduled_tasks")
+            table.wait_for(lambda: _waiting_claims(table))
+            assert process.stop() == 0
+            table.wait_for(lambda: not _waiting_claims(table), patience=3)
+        row = table.row(task)
+    assert (row["status"], row["claim_seq"]) == ("pending", 0)
+
+
+def _waiting_claims(table: Table) -> list[DictRow]:
+    return table.sql(
+        "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'scheduled_tasks'::regclass"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
