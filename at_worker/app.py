@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from at_worker.config import LISTEN_OFF, Settings
@@ -164,8 +163,7 @@ def _listening(
         if settings.listen_dsn == LISTEN_OFF:
             yield
             return
-        direct = Database(replace(settings, database_url=settings.listen_dsn))
-        with _heard(Listener(direct, poller.heard), stop):
+        with _heard(Listener(Database.to_listen(settings), poller.heard), stop):
             yield
 
 

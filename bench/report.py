@@ -30,9 +30,11 @@ def described(run: Run) -> list[str]:
     """When and on what it was measured, the last time."""
     last = run.latest
     on = last.machine
+    dates = sorted({table.circumstances.date for table in run.tables.values()})
+    measured = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     versions = {"PostgreSQL": last.postgres, **last.versions}
     return [
-        f"Measured {last.date} on {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
+        f"Measured {measured} on {on['cores']} cores ({on['processor']}), {on['memory']}, {on['system']}.",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version) + ".",
     ]

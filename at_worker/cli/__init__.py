@@ -73,7 +73,7 @@ class _Sections(click.Group):
 def main(context: click.Context) -> None:
     """Run the rows of the PostgreSQL table scheduled_tasks at their time.
 
-    Without a command it is the worker, the same as `at-worker run`.
+    Without a command it is the worker, the same as `at-worker run`, which has the options.
     """
     if context.invoked_subcommand is None:
         context.invoke(run)

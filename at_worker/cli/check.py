@@ -8,9 +8,10 @@ import click
 
 from at_worker import redact
 from at_worker.cli.errors import Failed, explained, settings
+from at_worker.config import LISTEN_OFF
 from at_worker.engine.attempts import parse_payload
 from at_worker.plugin import AnyExecutor, InvalidPayload, MissingSetting
-from at_worker.store import admin, inspect
+from at_worker.store import admin, hearing, inspect
 from at_worker.store.database import Database
 from at_worker.store.errors import Refused, Unavailable, Unusable
 from at_worker.text import one_line
@@ -28,6 +29,8 @@ Example:
 def check() -> None:
     """Tell whether the database, the broker and the mail server answer, and which pending tasks would fail.
 
+    Of the database also whether rows that become due are heard of, where LISTEN_DSN is not off.
+
     The broker and the mail server are tried where RABBITMQ_URL and SMTP_HOST are set, and all templates where
     SMTP_TEMPLATES is. Nothing is sent and nothing is changed. The exit code is 1 where something is wrong.
     """
@@ -41,6 +44,10 @@ def check() -> None:
     with explained(), executors(given) as known:
         database = Database(given)
         fine = reachable = _try("database", lambda: _reach(database, deletes=given.retention is not None))
+        if given.listen_dsn == LISTEN_OFF:
+            click.echo("--    LISTEN: LISTEN_DSN is off, rows are found by polling")
+        elif reachable:
+            fine = _try("LISTEN", lambda: _hear(database, Database.to_listen(given))) and fine
         for variable, kind in servers.items():
             if variable not in given.given:
                 click.echo(f"--    {kind.__name__}: {variable} is not set, not tried")
@@ -83,6 +90,15 @@ def _reach(database: Database, *, deletes: bool) -> str:
     if version < admin.SCHEMA_VERSION:
         raise _Wrong(f"schema version {version} is not {admin.SCHEMA_VERSION}; at-worker init-db upgrades it")
     return f"{database.name}, schema version {version}"
+
+
+def _hear(database: Database, listening: Database) -> str:
+    if not hearing.arrives(database, listening):
+        raise _Wrong(
+            f"what is announced in {database.name} is not heard at {listening.name}: LISTEN_DSN has to lead"
+            " to the same database without a pooler, or to be off"
+        )
+    return f"announcements arrive at {listening.name}"
 
 
 def _compile(directory: str) -> str:

@@ -69,7 +69,9 @@ class Listener:
                 self._told = str(error)
             self._disconnect()
             raise
-        self._told = ""
+        if self._told:
+            logger.info("[Listener] LISTEN works again")
+            self._told = ""
         return 0.0
 
     def interrupt(self) -> None:

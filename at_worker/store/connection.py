@@ -33,8 +33,8 @@ _SET = """
 SELECT pg_catalog.set_config(s.name, s.value, false)
   FROM pg_catalog.json_each_text(%s::pg_catalog.json) AS s (name, value)
  WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL
-   AND (s.name <> 'client_connection_check_interval'
-        OR pg_catalog.current_setting('dynamic_shared_memory_type') <> 'windows')
+   AND (s.name OPERATOR(pg_catalog.<>) 'client_connection_check_interval'
+        OR pg_catalog.current_setting('dynamic_shared_memory_type') OPERATOR(pg_catalog.<>) 'windows')
 """
 # What the statements rely on, whatever the role and the database set for their sessions.
 _SETTINGS = {

@@ -4,6 +4,8 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Self
 
 import psycopg
 from psycopg import conninfo
@@ -23,8 +25,15 @@ Observer = Callable[["Away | None"], None]
 class Database:
     """The connections of one process: a handful, opened when needed, replaced when broken."""
 
-    def __init__(self, settings: Settings, observe: Observer = lambda _: None, connections: int = 5) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        observe: Observer = lambda _: None,
+        connections: int = 5,
+        variables: str = "DB_USER, DB_PASSWORD, DATABASE_URL",
+    ) -> None:
         self._conninfo = _conninfo(settings)
+        self._variables = variables
         self._deadline = settings.statement_deadline
         self._observe = observe
         self._reached = False
@@ -44,6 +53,13 @@ class Database:
             num_workers=2,
             open=False,
         )
+
+    @classmethod
+    def to_listen(cls, settings: Settings) -> Self:
+        """The database as LISTEN_DSN reaches it; as everything else does where that is not set."""
+        if settings.listen_dsn is None:
+            return cls(settings)
+        return cls(replace(settings, database_url=settings.listen_dsn), variables="LISTEN_DSN")
 
     @property
     def name(self) -> str:
@@ -123,7 +139,7 @@ class Database:
         try:
             connection = Connection.connect(self._conninfo, autocommit=True, dbname=dbname)
         except psycopg.Error as error:
-            raise errors.of_login(text_of(error), self.name, self.database_name) from None
+            raise errors.of_login(text_of(error), self.name, self.database_name, self._variables) from None
         self._configure(connection)
         with connection, translated(connection):
             yield Session(connection)

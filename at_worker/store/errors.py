@@ -63,14 +63,17 @@ class MissingTable(Away):
     """The database has no table `scheduled_tasks` on the search path."""
 
 
-def of_login(text: str, server: str, database: str) -> Exception:
-    """What it means that `server` let nobody into `database`, by the words of libpq."""
+def of_login(text: str, server: str, database: str, variables: str) -> Exception:
+    """What it means that `server` let nobody into `database`, by the words of libpq.
+
+    `variables` are those that say who wants in.
+    """
     if any(sign in text for sign in _WRONG_LOGIN):
-        return Unusable(f"{server} refuses the login: {text} (see DB_USER, DB_PASSWORD, DATABASE_URL)")
+        return Unusable(f"{server} refuses the login: {text} (see {variables})")
     if f'database "{database}" {_MISSING}' in text:
         return MissingDatabase(f"{text}; at-worker init-db creates it")
     if "role" in text and _MISSING in text:
-        return Unusable(f"{server} refuses the login: {text} (see DB_USER, DATABASE_URL)")
+        return Unusable(f"{server} refuses the login: {text} (see {variables})")
     if _READ_ONLY in text:
         return Away(f"{server}: {text} (a standby, or default_transaction_read_only is on)")
     return (Full if any(sign in text for sign in _FULL) else Away)(f"{server}: {text}")

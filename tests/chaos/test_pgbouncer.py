@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.experiment import KILL_SESSIONS, Experiment
-from tests.processes import PATIENCE
+from tests.processes import PATIENCE, command
 from tests.servers.pgbouncer import pgbouncer
 from tests.store.test_applying import set_default
 
@@ -53,3 +53,16 @@ def test_a_pooler_in_transaction_mode_that_restarts_costs_nothing(
     assert "Traceback" not in logs
     assert ("could not serialize access" in logs) == (isolation == "serializable")
     experiment.verify()
+
+
+def test_a_pooler_that_lets_no_announcement_through_is_found_beforehand(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    with pgbouncer(experiment.table.dsn, tmp_path, 0) as pooler:
+        told = [
+            command(tmp_path, "check", DATABASE_URL=pooler.dsn, **settings)
+            for settings in ({}, {"LISTEN_DSN": experiment.table.dsn})
+        ]
+    assert [outcome.returncode for outcome in told] == [1, 0]
+    assert "WRONG LISTEN: what is announced" in told[0].stdout
+    assert "ok    LISTEN: announcements arrive" in told[1].stdout

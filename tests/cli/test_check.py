@@ -36,10 +36,39 @@ def test_all_is_well(table: Table, at_worker: AtWorker) -> None:
     assert told.exit_code == 0
     assert told.output.splitlines() == [
         f"ok    database: {address.hostname}:{address.port}{address.path}, schema version {SCHEMA_VERSION}",
+        f"ok    LISTEN: announcements arrive at {address.hostname}:{address.port}{address.path}",
         "--    RabbitMQ: RABBITMQ_URL is not set, not tried",
         f"ok    Email: SMTP server at 127.0.0.1:{server.port} (none)",
         "ok    pending tasks: 3, all of them valid",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"path": "/postgres"}, "LISTEN_DSN has to lead to the same database without a pooler, or to be off"),
+        ({"netloc": "nobody:x@{host}"}, "(see LISTEN_DSN)"),
+        ({"netloc": "{user}@127.0.0.1:1"}, "refused"),
+    ],
+    ids=["of another database", "of nobody", "of nowhere"],
+)
+def test_a_connection_that_hears_nothing(
+    changed: dict[str, str], told: str, table: Table, at_worker: AtWorker
+) -> None:
+    address = urlsplit(table.dsn)
+    user, _, host = address.netloc.rpartition("@")
+    listen = address._replace(**{part: value.format(user=user, host=host) for part, value in changed.items()})
+    outcome = at_worker("check", DATABASE_URL=table.dsn, LISTEN_DSN=listen.geturl())
+    (line,) = [line for line in outcome.output.splitlines() if "LISTEN" in line]
+    assert line.startswith("WRONG LISTEN: ")
+    assert told in line
+    assert outcome.exit_code == 1
+
+
+def test_a_worker_that_does_not_listen_is_not_tried(table: Table, at_worker: AtWorker) -> None:
+    outcome = at_worker("check", DATABASE_URL=table.dsn, LISTEN_DSN="off")
+    assert "--    LISTEN: LISTEN_DSN is off, rows are found by polling\n" in outcome.output
+    assert outcome.exit_code == 0
 
 
 def test_a_broker_that_answers_is_named_without_its_password(

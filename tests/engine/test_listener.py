@@ -1,5 +1,6 @@
 """What is announced, and what the poller makes of it."""
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -127,7 +128,10 @@ def test_rows_that_are_announced_wait_behind_those_that_are_known_to_wait(table:
     assert table.row(low)["status"] == "pending"
 
 
-def test_a_connection_that_broke_is_made_anew_and_the_gap_is_told(table: Table) -> None:
+def test_a_connection_that_broke_is_made_anew_and_the_gap_is_told(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "at_worker.engine.listener")
     with listening(table) as heard:
         table.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -136,6 +140,9 @@ def test_a_connection_that_broke_is_made_anew_and_the_gap_is_told(table: Table) 
         heard.wait_until_connected(times=2)
         table.insert("probe")
         assert heard.wait_for(1)
+    lost, found = [record.getMessage() for record in caplog.records]
+    assert lost.startswith("[Listener] Rows are found by polling until LISTEN works again: ")
+    assert found == "[Listener] LISTEN works again"
 
 
 def test_an_announced_row_is_claimed_at_once_and_its_instant_planned(table: Table) -> None:
