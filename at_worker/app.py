@@ -198,10 +198,11 @@ def _grace(parts: Parts, grace: float) -> Iterator[None]:
         execution.stopping.set()
         for task in parts.destinations.release() + runner.unstarted():
             execution.give_back(task)
-        if not runner.wait_until_idle(until):
-            # A claim may have come late, or a task begun to wait just when the others were taken back.
-            for task in parts.destinations.release() + runner.unstarted():
-                execution.give_back(task)
+        is_idle = runner.wait_until_idle(until)
+        # A claim may have come late, or a task begun to wait just when the others were taken back.
+        for task in parts.destinations.release() + runner.unstarted():
+            execution.give_back(task)
+        if not is_idle:
             interrupted = [
                 running.task.id
                 for running in runner.running()

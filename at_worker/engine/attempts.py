@@ -68,7 +68,7 @@ class Attempts:
         """A task will not begin again by this claim."""
         _, _, destination = self._parsed.pop(claim, (None, None, None))
         if destination is not None:
-            self._destinations.pass_on(destination)
+            self._destinations.pass_on(destination, time.monotonic())
 
     def _begin(self, running: Running) -> Outcome | Postpone | Left:
         task = running.task

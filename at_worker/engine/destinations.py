@@ -93,15 +93,15 @@ class Destinations:
         if following is not None:
             self.start(following)
 
-    def pass_on(self, name: str) -> None:
-        """A task that had its turn does not run: where none does whose end is waited for, the next is it."""
+    def pass_on(self, name: str, now: float) -> None:
+        """A task that had its turn does not run: it is the turn of the next, where there is room for one."""
         with self._lock:
             place = self._known.get(name)
-            following = None if place is None or place.running else self._following(place)
+            following = self._following(place) if place and self._has_room(place, now) else None
         if following is not None:
             self.start(following)
 
-    def forget(self, claim: Claim) -> None:
+    def forget(self, claim: Claim, now: float) -> None:
         """The thread of this task is written off."""
         with self._lock:
             names = [
@@ -109,7 +109,7 @@ class Destinations:
             ]
             self._running -= len(names)
         for name in names:
-            self.pass_on(name)
+            self.pass_on(name, now)
 
     def overdue(self, before: float, now: float) -> list[tuple[Task, Postpone]]:
         """Take back what waits for a destination that is slow, or was due before this monotonic instant."""

@@ -118,9 +118,9 @@ class Execution:
 
     def _settle(self, settlement: Settlement) -> bool:
         first = self._leases.end(settlement.task)
-        self._attempts.forget(settlement.task.claim)
         if first:
             self._settler.put(settlement)
+        self._attempts.forget(settlement.task.claim)
         return first
 
     def _give_up(self, task: Task) -> None:

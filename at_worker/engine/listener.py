@@ -23,7 +23,7 @@ CHANNEL = "scheduled_tasks"
 # A connection that is half open is silent, like one on which nothing happens.
 PROBE = 10.0
 # As the trigger in sql/ddl.sql writes it: when (0 is long ago), whether that has come, priority, type. One of
-# 200 characters may have been cut.
+# 200 characters may have been cut: it could be anybody's, so all look at everything.
 _PAYLOAD = re.compile(r"(\d{1,15})(!?) (\d) (.{1,199})", re.DOTALL)
 
 

@@ -86,7 +86,7 @@ class Parts:
         )
         destinations.start = runner.start
         execution.finished = runner.finish
-        runner.prepare = execution.prepare
+        runner.prepare, runner.abandon = execution.prepare, execution.give_back
         runner.waiting = lambda: destinations.waiting
         runner.freed = settler.released = poller.room_freed
         settler.rescheduled = poller.given_back

@@ -91,14 +91,14 @@ class Poller:
 
     def given_back(self, ends: Sequence[Settlement], began: float) -> None:
         """The claims of these ended so that they become pending, by a statement of this monotonic instant."""
-        if all(end.delay for end in ends):
-            for end in ends:
-                instant = began + (end.delay or 0.0)
-                self._queue.rescheduled(Lane(end.task.type, end.task.priority), instant)
-                self.plan.claim_by(instant - NEAR)
-        else:
+        delays = [end.delay or 0.0 for end in ends]
+        if not all(delays):
             # Some are due again since when they were first.
             self.restored()
+            return
+        for end, delay in zip(ends, delays, strict=True):
+            self._queue.rescheduled(Lane(end.task.type, end.task.priority), began + delay)
+        self.plan.claim_by(began + min(delays) - NEAR)
 
     def restored(self) -> None:
         """Rows became pending that may have been due for long."""

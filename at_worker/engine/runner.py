@@ -31,7 +31,8 @@ class Runner:
     Tasks are handed over as `room` allows, so that none waits here for long; those that will be due in a
     moment are held and reserve no thread. One that is idle takes each a moment early, and calls `prepare`
     before it waits for the instant. What `carry_out` leaves to end elsewhere runs on without a thread until
-    `finish`; it counts among the `concurrency` that may run.
+    `finish`; it counts among the `concurrency` that may run. `abandon` hears of a task whose thread met with
+    a surprise.
 
     Which thread runs which is the Crew's to say.
     """
@@ -55,6 +56,7 @@ class Runner:
         self._crew = Crew(self._lock)
         self._closed = False
         self.prepare: Callable[[Task], None] = lambda _: None
+        self.abandon: Callable[[Task], None] = lambda _: None
         self.freed: Callable[[], None] = lambda: None
         self.waiting: Callable[[], int] = lambda: 0
 
@@ -167,11 +169,13 @@ class Runner:
             log.here.subject = running.task
             left = Left.ENDED
             try:
-                if self._await(running):
+                if self._await(running, hand):
                     left = self._carry_out(running)
             except BaseException:
-                # Nothing may cost the worker a thread, not even MemoryError or SystemExit.
+                # Nothing may cost the worker a thread, not even MemoryError or SystemExit, and no task.
                 logger.exception("Surprise in the thread of task %d", running.task.id)
+                with suppress(BaseException):
+                    self.abandon(running.task)
             if not self._leave(running, left):
                 return
             self.freed()
@@ -201,7 +205,7 @@ class Runner:
                     sleep = self._crew.rest(hand, self._alarm)
             sleep()
 
-    def _await(self, running: Running) -> bool:
+    def _await(self, running: Running, hand: Hand) -> bool:
         """Wait for the instant of a task that was taken early, and make it ready meanwhile.
 
         False where that took so long that it was written off.
@@ -212,7 +216,8 @@ class Runner:
             with suppress(BaseException):
                 self.prepare(running.task)
             while (now := time.monotonic()) < running.started:
-                time.sleep(running.started - now)
+                # Nobody releases the lock of a thread that is awake.
+                hand.alarm.acquire(timeout=running.started - now)
             running.started = now
         return running not in self._lost
 

@@ -98,7 +98,9 @@ class Settler:
         for end in part if leftover.lost else ():
             if end.claim in leftover.lost:
                 self._tell_lost(end)
-        if again := [end for end in part if end.status is Status.PENDING]:
+        if again := [
+            end for end in part if end.status is Status.PENDING and end.claim not in leftover.locked
+        ]:
             self.rescheduled(again, began)
         return locked
 

@@ -55,7 +55,7 @@ class Watchdog:
             reason = f"timed out after {self._timeout:g} s, may still be running"
             self._execution.end(running, Retry(reason))
             self._runner.write_off(running)
-            self._destinations.forget(running.task.claim)
+            self._destinations.forget(running.task.claim, now)
         if self._runner.written_off >= self._runner.concurrency:
             self._give_up(
                 f"{self._runner.written_off} tasks overran WORKER_TASK_TIMEOUT and have not returned:"

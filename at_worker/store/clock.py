@@ -1,6 +1,7 @@
 """The database's clock, as this process can tell it: late by the time of a quick reply.
 
-It is early only by what the two clocks drift apart between two replies.
+It is early only by what the two clocks drift apart between two replies, or by a step back that is shorter
+than the way of a question, and that for no longer than two windows.
 """
 
 WINDOW = 5.0

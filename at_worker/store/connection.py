@@ -1,6 +1,7 @@
 """One connection to PostgreSQL: where it finds the table, what its session is like, how long it waits."""
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -28,13 +29,11 @@ SELECT n.nspname, a.attname, pg_catalog.format_type(a.atttypid, NULL), ARRAY(
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.oid = %s
 """
-# A server passes over what it is too old to know, and what one on Windows is not able to do.
+# A server passes over what it is too old to know.
 _SET = """
 SELECT pg_catalog.set_config(s.name, s.value, false)
   FROM pg_catalog.json_each_text(%s::pg_catalog.json) AS s (name, value)
  WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL
-   AND (s.name OPERATOR(pg_catalog.<>) 'client_connection_check_interval'
-        OR pg_catalog.current_setting('dynamic_shared_memory_type') OPERATOR(pg_catalog.<>) 'windows')
 """
 # What the statements rely on, whatever the role and the database set for their sessions.
 _SETTINGS = {
@@ -43,8 +42,6 @@ _SETTINGS = {
     "quote_all_identifiers": "off",
     # Times come as text of a float: less than this rounds them.
     "extra_float_digits": "1",
-    # A claim that waits for a lock is not to be made for a worker that has gone meanwhile.
-    "client_connection_check_interval": "1s",
     # Under another one, rows that others have changed are errors and not passed over.
     "default_transaction_isolation": "read committed",
     # Connections rest in the pool.
@@ -57,6 +54,8 @@ _SETTINGS = {
     "enable_bitmapscan": "on",
     "jit": "off",
 }
+# A claim that waits for a lock is not to be made for a worker that has gone meanwhile.
+_CHECKED = {"client_connection_check_interval": "1s"}
 # The server ends a statement itself, and tells why, before it has no answer; so it does with one that waits
 # for a lock, and with the transaction of a worker that is paused.
 _TIMEOUTS = {"lock_timeout": 0.6, "statement_timeout": 0.8, "idle_in_transaction_session_timeout": 1.0}
@@ -156,4 +155,7 @@ class Connection(psycopg.Connection[TupleRow]):
         if self.deadline is not None:
             settings |= {name: f"{share * self.deadline:.3f}s" for name, share in _TIMEOUTS.items()}
         self.execute(_SET, [jsontext.render(settings)])
+        # A server whose system cannot tell (Windows, some older ones) refuses any interval.
+        with suppress(psycopg.errors.InvalidParameterValue):
+            self.execute(_SET, [jsontext.render(_CHECKED)])
         self.prepare_threshold = 0

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Self
 
 import psycopg
@@ -30,10 +29,11 @@ class Database:
         settings: Settings,
         observe: Observer = lambda _: None,
         connections: int = 5,
-        variables: str = "DB_USER, DB_PASSWORD, DATABASE_URL",
+        listen_dsn: str | None = None,
     ) -> None:
-        self._conninfo = _conninfo(settings)
-        self._variables = variables
+        url = ("LISTEN_DSN", listen_dsn) if listen_dsn else ("DATABASE_URL", settings.database_url)
+        self._conninfo = _conninfo(settings, *url)
+        self._variables = "LISTEN_DSN" if listen_dsn else "DB_USER, DB_PASSWORD, DATABASE_URL"
         self._deadline = settings.statement_deadline
         self._observe = observe
         self._reached = False
@@ -57,9 +57,7 @@ class Database:
     @classmethod
     def to_listen(cls, settings: Settings) -> Self:
         """The database as LISTEN_DSN reaches it; as everything else does where that is not set."""
-        if settings.listen_dsn is None:
-            return cls(settings)
-        return cls(replace(settings, database_url=settings.listen_dsn), variables="LISTEN_DSN")
+        return cls(settings, listen_dsn=settings.listen_dsn)
 
     @property
     def name(self) -> str:
@@ -149,7 +147,7 @@ class Database:
         connection.adapters.register_loader("timestamptz", InUtc)
 
 
-def _conninfo(settings: Settings) -> str:
+def _conninfo(settings: Settings, variable: str, url: str | None) -> str:
     defaults: dict[str, str | int | None] = {
         "application_name": f"at-worker {settings.worker_id}"[:63],
         # As long as a statement; libpq takes whole seconds, two at least.
@@ -163,12 +161,12 @@ def _conninfo(settings: Settings) -> str:
         "target_session_attrs": "read-write",
     }
     given: Mapping[str, str | int | None]
-    if settings.database_url:
+    if url:
         try:
-            given = conninfo.conninfo_to_dict(settings.database_url)
+            given = conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError:
             # libpq's own text may quote the password.
-            raise ConfigError(["DATABASE_URL: its value is no connection URI that libpq can read"]) from None
+            raise ConfigError([f"{variable}: its value is no connection URI that libpq can read"]) from None
     else:
         given = {
             "host": settings.db_host,

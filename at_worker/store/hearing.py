@@ -2,6 +2,7 @@
 
 import secrets
 import select
+import time
 
 from at_worker.store.database import Database
 
@@ -20,5 +21,7 @@ def arrives(announced: Database, listening: Database) -> bool:
         mouth.rows("SELECT pg_catalog.pg_notify(%(channel)s, '')", {"channel": channel})
         poll = select.poll()
         poll.register(ears.fileno(), select.POLLIN)
-        poll.poll(PATIENCE * 1000)
-        return bool(ears.notifications())
+        until = time.monotonic() + PATIENCE
+        while not (heard := ears.notifications()) and (left := until - time.monotonic()) > 0:
+            poll.poll(left * 1000)
+        return bool(heard)

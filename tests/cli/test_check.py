@@ -49,8 +49,9 @@ def test_all_is_well(table: Table, at_worker: AtWorker) -> None:
         ({"path": "/postgres"}, "LISTEN_DSN has to lead to the same database without a pooler, or to be off"),
         ({"netloc": "nobody:x@{host}"}, "(see LISTEN_DSN)"),
         ({"netloc": "{user}@127.0.0.1:1"}, "refused"),
+        ({"query": "nonsense=1"}, "LISTEN_DSN: its value is no connection URI that libpq can read"),
     ],
-    ids=["of another database", "of nobody", "of nowhere"],
+    ids=["of another database", "of nobody", "of nowhere", "of no kind"],
 )
 def test_a_connection_that_hears_nothing(
     changed: dict[str, str], told: str, table: Table, at_worker: AtWorker

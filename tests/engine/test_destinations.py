@@ -371,7 +371,7 @@ def test_a_thread_that_is_written_off_holds_no_place() -> None:
     destinations = Destinations(32, 1)
     (hung,) = filled(destinations, "one")
     destinations.release()
-    destinations.forget(hung.claim)
+    destinations.forget(hung.claim, START)
     assert destinations.enter(task(), "one", START) is Verdict.START
     destinations.leave(hung.claim, "one", unreachable=None, now=START)
     assert isinstance(destinations.enter(task(), "one", START + 2), Postpone)
@@ -383,8 +383,21 @@ def test_where_the_thread_of_the_only_one_is_written_off_the_next_gets_its_turn(
     destinations.start = started.append
     (hung,) = filled(destinations, "one")
     assert destinations.waiting == 1
-    destinations.forget(hung.claim)
+    destinations.forget(hung.claim, START)
     assert (len(started), destinations.waiting) == (1, 0)
+
+
+def test_a_turn_that_is_not_taken_goes_to_the_next_although_others_run() -> None:
+    destinations = Destinations(32, 2)
+    started: list[Task] = []
+    destinations.start = started.append
+    first, _ = filled(destinations, "one")
+    destinations.enter(last := task(), "one", START)
+    destinations.leave(first.claim, "one", unreachable=None, now=START)
+    destinations.pass_on("one", START)
+    assert started[1:] == [last]
+    assert destinations.enter(task(), "one", START) is Verdict.START
+    assert destinations.waiting == 0
 
 
 def test_a_task_that_expired_while_it_waited_does_not_hold_up_the_next(table: Table) -> None:

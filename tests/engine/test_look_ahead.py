@@ -152,6 +152,23 @@ def test_what_is_wrong_with_a_payload_is_told_at_its_instant(table: Table, surpr
     assert row["started_at"] >= (row["original_execute_at"] or row["execute_at"])
 
 
+def test_a_task_whose_thread_meets_with_a_surprise_is_handed_back(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def surprise(*_: object) -> None:
+        raise OSError
+
+    with opened(table) as worker:
+        with monkeypatch.context() as patched:
+            patched.setattr(worker.runner, "_await", surprise)
+            task = _soon(table, 200)
+            worker.poll()
+            _count_down(table, worker)
+        assert (table.row(task)["status"], table.row(task)["attempts"]) == ("pending", 0)
+        worker.work()
+    assert table.row(task)["status"] == "completed"
+
+
 def test_no_task_starts_early(table: Table) -> None:
     with opened(table, WORKER_BATCH_SIZE="50", WORKER_CONCURRENCY="50") as worker:
         while worker.runner.held == 0:  # on a busy machine all may be due before they are claimed
