@@ -29,7 +29,7 @@ Example:
 def check() -> None:
     """Tell whether the database, the broker and the mail server answer, and which pending tasks would fail.
 
-    Of the database also whether rows that become due are heard of, where LISTEN_DSN is not off.
+    Unless LISTEN_DSN is off, something is announced to see that a worker would hear of rows that become due.
 
     The broker and the mail server are tried where RABBITMQ_URL and SMTP_HOST are set, and all templates where
     SMTP_TEMPLATES is. Nothing is sent and nothing is changed. The exit code is 1 where something is wrong.

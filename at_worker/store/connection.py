@@ -55,7 +55,7 @@ _SETTINGS = {
     "jit": "off",
 }
 # A claim that waits for a lock is not to be made for a worker that has gone meanwhile.
-_CHECKED = {"client_connection_check_interval": "1s"}
+_LOOK_FOR_CLIENT = {"client_connection_check_interval": "1s"}
 # The server ends a statement itself, and tells why, before it has no answer; so it does with one that waits
 # for a lock, and with the transaction of a worker that is paused.
 _TIMEOUTS = {"lock_timeout": 0.6, "statement_timeout": 0.8, "idle_in_transaction_session_timeout": 1.0}
@@ -157,5 +157,5 @@ class Connection(psycopg.Connection[TupleRow]):
         self.execute(_SET, [jsontext.render(settings)])
         # A server whose system cannot tell (Windows, some older ones) refuses any interval.
         with suppress(psycopg.errors.InvalidParameterValue):
-            self.execute(_SET, [jsontext.render(_CHECKED)])
+            self.execute(_SET, [jsontext.render(_LOOK_FOR_CLIENT)])
         self.prepare_threshold = 0
