@@ -33,6 +33,10 @@ class Agenda:
         """The instant of the next task that is held."""
         return self._held[0][0] if self._held else None
 
+    def after(self, count: int) -> float:
+        """The instant by which so many of those that are held will have started, or all."""
+        return max((instant for instant, _, _ in heapq.nsmallest(count, self._held)), default=0.0)
+
     def add(self, tasks: Iterable[Task]) -> None:
         """These are due."""
         self._due.extend(tasks)

@@ -23,7 +23,9 @@ ANNOUNCE = 1.0
 LOOK_AHEAD = 0.25
 # Of rows that follow each other closely a claim takes all that come near in the difference.
 NEAR = 0.15
-CROWDED_PAUSE = 0.01
+# What comes so near waits for no larger batch, and what may be near is looked for as often as that.
+URGENT = 0.03
+UNKNOWN = 0.01
 # While threads are what is scarce, claims come so far apart that each takes several rows; those threads that
 # run short tasks have been given work for longer (see Runner.room).
 PACE = 0.005
@@ -122,6 +124,7 @@ class Poller:
         return self.plan.wait
 
     def _turn(self) -> float:
+        due_may_wait = self._hungry
         # Set first: a thread that frees itself between the look at the room and the sleep wakes us.
         self._hungry = True
         if time.monotonic() >= self._look_at:
@@ -134,6 +137,9 @@ class Poller:
         # Threads that are freed during this claim plan none: if it leaves rows waiting, one follows anyway.
         self._hungry = False
         ahead = max(0, min(room, startable - self._runner.held))
+        if ahead and not due_may_wait:
+            # Where nothing is known to wait, one limit will do for all, and makes a shorter statement.
+            room = ahead
         self._turns += 1
         batch, took = self._timed(
             lambda: self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
@@ -145,14 +151,26 @@ class Poller:
         if soon:
             self._runner.hold(soon)
         self._tell(batch, took)
-        self._hungry = batch.size == room
+        # What is near is taken after all that is due.
+        self._hungry = batch.size == room and not soon
+        return self._announce(self._pause(batch.next_due))
+
+    def _pause(self, next_due: float | None) -> float:
+        """Seconds until the next claim is worth it, where the next row is due in so many."""
         if self._hungry:
-            return self._announce(max(0.0, self._paced - time.monotonic()))
-        if batch.size >= ahead:
-            # More may be near than can be held now. Not `soon` alone: some may have become due on the way.
-            return self._announce(CROWDED_PAUSE)
-        until_near = self._interval if batch.next_due is None else batch.next_due - NEAR
-        return self._announce(min(self._interval, max(until_near, 0.0)))
+            return max(0.0, self._paced - time.monotonic())
+        if next_due is None:
+            return self._interval
+        if next_due > NEAR:
+            return min(self._interval, next_due - NEAR)
+        # It is near: until a full batch can be held, or what is half of all that can.
+        startable = self._startable
+        missing = min(self._batch_size, max(1, startable // 2)) - (startable - self._runner.held)
+        if missing <= 0:
+            return 0.0
+        free = self._runner.lets_go(missing) - time.monotonic()
+        # Where nobody knows how near it is, it may be due before what is held.
+        return max(PACE, min(free, next_due - URGENT if next_due else UNKNOWN))
 
     def _turn_of_lane(self, due: Announcement) -> float:
         room = min(self._batch_size, self._startable)

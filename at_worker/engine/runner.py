@@ -84,6 +84,11 @@ class Runner:
         """How many tasks wait for their instant."""
         return self._agenda.held
 
+    def lets_go(self, count: int) -> float:
+        """The monotonic instant by which so many of the tasks that are held will have started, or all."""
+        with self._lock:
+            return self._agenda.after(count)
+
     def start(self, *tasks: Task) -> None:
         """Hand tasks that are due to the next threads that are idle."""
         with self._lock:

@@ -1,9 +1,14 @@
-"""The statement that claims, and its two parts."""
+"""The statements that claim, each with its two parts, and their reply."""
 
-from typing import LiteralString
+import json
+from collections.abc import Mapping, Sequence
+from typing import LiteralString, NamedTuple, Self
 
+from at_worker import jsontext
+from at_worker.store.lanes import EVERYTHING, Lane, Place
 from at_worker.store.quarantine import Choosing
 from at_worker.store.rows import EXPIRED, TASK
+from at_worker.store.session import Row
 
 # The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index.
 _FOUND = """
@@ -65,14 +70,15 @@ lane AS MATERIALIZED (
      LIMIT least(%(ahead)s, %(room)s - (SELECT count(*) FROM due))
 )"""
 
-# Of one lane, from an instant on at which nothing before it is known to wait.
-_DUE = """
-due AS MATERIALIZED (
+# Of one lane, from a place on at which nothing before it is known to wait: due or not, it is one walk.
+_FIRST = """
+first AS MATERIALIZED (
     SELECT t.id FROM {tasks} t
      WHERE t.status = 'pending' AND t.task_type = %(task_type)s AND t.priority = %(priority)s::smallint
-       AND t.execute_at >= to_timestamp(%(since)s::float8) AND t.execute_at <= now()
+       AND (t.execute_at, t.id) > (to_timestamp(%(since)s::float8), %(after)s::bigint)
+       AND t.execute_at <= now() + %(look_ahead)s * interval '1 second'
        AND t.id <> ALL (%(refused)s::bigint[])
-       AND NOT EXISTS (SELECT FROM {paused} p WHERE p.task_type = %(task_type)s)
+       AND (SELECT open FROM lane)
      ORDER BY t.execute_at, t.id
      LIMIT %(room)s FOR UPDATE SKIP LOCKED
 )"""
@@ -119,12 +125,28 @@ SELECT date_part('epoch', coming.execute_at), date_part('epoch', now()),
 
 _CHOICE = "WITH RECURSIVE {known}, {chosen} SELECT id FROM due UNION ALL SELECT id FROM soon"
 
-_CLAIM_DUE = """
-WITH {due}, claimed AS ({take}), {unhurried}
-SELECT (SELECT count(*) FROM unhurried), claimed.* FROM claimed
+_OPEN = """
+lane AS MATERIALIZED (
+    SELECT NOT EXISTS (SELECT FROM {paused} p WHERE p.task_type = %(task_type)s) AS open
+)"""
+
+_CLAIM_OF_LANE = """
+WITH {open}, {first}, claimed AS ({take}), coming AS (
+    SELECT (
+        SELECT t.execute_at FROM {tasks} t
+         WHERE t.status = 'pending' AND t.task_type = %(task_type)s AND t.priority = %(priority)s::smallint
+           AND t.execute_at > now() + %(look_ahead)s * interval '1 second'
+           AND (SELECT open FROM lane)
+         ORDER BY t.execute_at LIMIT 1) AS execute_at
+), {unhurried}
+SELECT date_part('epoch', coming.execute_at), date_part('epoch', now()),
+       date_part('epoch', clock_timestamp()),
+       NULL, (SELECT count(*) FROM unhurried),
+       claimed.*
+  FROM coming LEFT JOIN claimed ON true
 """
 
-_CHOICE_DUE = "WITH {due} SELECT id FROM due"
+_CHOICE_OF_LANE = "WITH {open}, {first} SELECT id FROM first"
 
 
 def _claim(known: LiteralString, found: LiteralString) -> Choosing:
@@ -144,11 +166,54 @@ CLAIM = _claim(_TOLD, found="NULL")
 SURVEY = _claim(_FOUND, found="(SELECT json_agg(json_build_array(task_type, priority)) FROM step)")
 
 
-# Where it is known that one lane has rows that are due, there is less to plan, to walk and to answer.
-CLAIM_DUE = Choosing(
-    whole=_CLAIM_DUE.replace("{due}", _DUE)
-    .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM due)"))
+# Where it is known that only one lane has rows, there is less to plan, to walk and to answer.
+CLAIM_OF_LANE = Choosing(
+    whole=_CLAIM_OF_LANE.replace("{open}", _OPEN)
+    .replace("{first}", _FIRST)
+    .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM first)"))
     .replace("{unhurried}", _UNHURRIED),
-    choice=_CHOICE_DUE.replace("{due}", _DUE),
+    choice=_CHOICE_OF_LANE.replace("{open}", _OPEN).replace("{first}", _FIRST),
     change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
 )
+
+
+class Found(NamedTuple):
+    """The reply to a claim: what it took, with the status that each row has now, and the lanes it found.
+
+    Those of the database are seconds since the epoch: when the statement began and when it replied, and when
+    the first row is due beyond the look-ahead. That of the reply is monotonic.
+    """
+
+    coming: float | None
+    began: float
+    database_time: float
+    lanes: Sequence[Lane]
+    claimed: list[tuple[str, Row]]
+    replied: float
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], replied: float) -> Self:
+        coming, began, database_time, lanes = rows[0][:4]
+        return cls(
+            coming,
+            began,
+            database_time,
+            [Lane(*lane) for lane in json.loads(lanes)] if lanes else [],
+            [(row[5], row[6:]) for row in rows if row[5] is not None],
+            replied,
+        )
+
+
+def told(lanes: Mapping[Lane, Place]) -> str:
+    """The lanes and their bounds, as CLAIM reads them."""
+    return jsontext.render(
+        [
+            {
+                "task_type": lane.task_type,
+                "priority": lane.priority,
+                "since": None if bound == EVERYTHING else bound.execute_at,
+                "after": bound.id,
+            }
+            for lane, bound in lanes.items()
+        ]
+    )

@@ -4,8 +4,6 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from at_worker.jsontext import Json
-
 
 class Lane(NamedTuple):
     """The pending rows of one type and priority."""
@@ -42,7 +40,7 @@ class Lanes:
         self._heard: dict[Lane, Place] = {}
         self._forgotten = False
 
-    def begin(self, now: float) -> list[Mapping[str, Json]] | None:
+    def begin(self, now: float) -> Mapping[Lane, Place] | None:
         """The lanes with their bounds for a claim at this monotonic instant; None: look at all there is."""
         with self._lock:
             self._heard, self._forgotten = {}, False
@@ -50,7 +48,7 @@ class Lanes:
                 self._bounds, self._claiming, self._surveyed = None, {}, now
                 return None
             self._claiming = self._bounds
-            return [_parameter(lane, bound) for lane, bound in self._bounds.items()]
+            return dict(self._bounds)
 
     def end(
         self, found: Iterable[Lane], claimed: Iterable[tuple[Lane, Place]], exhausted: float | None
@@ -81,8 +79,3 @@ class Lanes:
         """Rows became pending anywhere."""
         with self._lock:
             self._forgotten, self._bounds = True, None
-
-
-def _parameter(lane: Lane, bound: Place) -> Mapping[str, Json]:
-    since = None if bound == EVERYTHING else bound.execute_at
-    return {"task_type": lane.task_type, "priority": lane.priority, "since": since, "after": bound.id}

@@ -3,19 +3,17 @@
 All times are the database's; instants cross over as seconds before or after the statement.
 """
 
-import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from at_worker import jsontext
 from at_worker.outcome import Settlement, Status
-from at_worker.store.claiming import CLAIM, CLAIM_DUE, SURVEY
+from at_worker.store.claiming import CLAIM, CLAIM_OF_LANE, SURVEY, Found, told
 from at_worker.store.clock import Clock
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Choosing, Quarantine
 from at_worker.store.rows import DUE, ID, PRIORITY, TYPE, Expired, expired, task
-from at_worker.store.session import Row, Sessions
+from at_worker.store.session import Parameters, Sessions
 from at_worker.store.settling import OURS, Leftover, leftover, settle, written
 from at_worker.task import Claim, Task
 
@@ -24,7 +22,7 @@ from at_worker.task import Claim, Task
 class Batch:
     """What one claim brought: tasks in their order, rows that it met too late, and what comes next.
 
-    `next_due` is the seconds until the earliest row beyond the look-ahead, or None.
+    `next_due` is the seconds until the earliest row that it has left, or None; 0 where it does not know.
     """
 
     tasks: tuple[Task, ...]
@@ -100,8 +98,34 @@ class Queue:
         # An idle claim writes nothing and is a quick reply itself.
         if self._claimed_some and self._clock.stale(time.monotonic()):
             self._look_at_clock()
-        asked = time.monotonic()
-        rows = self._claims.rows(
+        if lanes is not None and len(lanes) == 1 and ahead in (0, room):
+            ((lane, bound),) = lanes.items()
+            found = self._claim_of_lane(lane, bound, room, look_ahead if ahead else 0.0)
+        else:
+            found = self._claim_of_all(lanes, room, turn, ahead, look_ahead)
+        self._claimed_some = bool(found.claimed)
+        # Of each lane the last row is the farthest.
+        reached = {Lane(row[TYPE], row[PRIORITY]): Place(row[DUE], row[ID]) for _, row in found.claimed}
+        self._lanes.end(
+            filter(self._runs, found.lanes),
+            reached.items(),
+            exhausted=found.began if len(found.claimed) < room else None,
+        )
+        return self._batch(found, look_ahead)
+
+    def claim_due(self, lane: Lane, since: float, room: int) -> Batch:
+        """Claim at most `room` rows of one lane that are due, from `since` on, in seconds since the epoch.
+
+        `next_due` tells of this lane alone.
+        """
+        found = self._claim_of_lane(lane, Place(since, 0), room, 0.0)
+        self._claimed_some |= bool(found.claimed)
+        return self._batch(found, 0.0)
+
+    def _claim_of_all(
+        self, lanes: Mapping[Lane, Place] | None, room: int, turn: int, ahead: int, look_ahead: float
+    ) -> Found:
+        found = self._found(
             SURVEY if lanes is None else CLAIM,
             {
                 "room": room,
@@ -109,68 +133,47 @@ class Queue:
                 "look_ahead": look_ahead,
                 "turn": turn,
                 "types": self._types,
-                "lanes": jsontext.render(lanes),
-                "holder": self.holder,
+                "lanes": told(lanes or {}),
             },
         )
-        replied = time.monotonic()
-        coming, began, database_time, found = rows[0][:4]
-        claimed = [(row[5], row[6:]) for row in rows if row[5] is not None]
-        self._clock.observe(asked, database_time, replied)
-        self._claimed_some = bool(claimed)
-        # Of each lane the last row is the farthest.
-        reached = {
-            Lane(columns[TYPE], columns[PRIORITY]): Place(columns[DUE], columns[ID]) for _, columns in claimed
-        }
-        self._lanes.end(
-            (Lane(*lane) for lane in json.loads(found or "[]")),
-            reached.items(),
-            exhausted=began if len(claimed) < room else None,
-        )
-        return self._batch(
-            claimed,
-            replied,
-            look_ahead,
-            None if coming is None else self._clock.monotonic(coming) - replied,
-        )
+        taken = len(found.claimed)
+        # There may be more in any lane.
+        unknown = taken == room or (look_ahead > 0 and taken >= ahead)
+        return found._replace(coming=found.began) if unknown else found
 
-    def claim_due(self, lane: Lane, since: float, room: int) -> Batch:
-        """Claim at most `room` rows of one lane that are due, from `since` on, in seconds since the epoch.
-
-        What comes next it does not tell: `next_due` is None.
-        """
-        rows = self._claims.rows(
-            CLAIM_DUE,
+    def _claim_of_lane(self, lane: Lane, bound: Place, room: int, look_ahead: float) -> Found:
+        found = self._found(
+            CLAIM_OF_LANE,
             {
                 "task_type": lane.task_type,
                 "priority": lane.priority,
-                "since": since,
+                "since": bound.execute_at,
+                "after": bound.id,
+                "look_ahead": look_ahead,
                 "room": room,
-                "holder": self.holder,
             },
         )
-        replied = time.monotonic()
-        self._claimed_some |= bool(rows)
-        claimed = [(row[1], row[2:]) for row in rows]
-        claimed.sort(key=lambda found: (found[1][DUE], found[1][ID]))
-        return self._batch(claimed, replied, 0.0, None)
+        found.claimed.sort(key=lambda claimed: (claimed[1][DUE], claimed[1][ID]))
+        # There may be more, but not before the last.
+        return found._replace(coming=found.claimed[-1][1][DUE]) if len(found.claimed) == room else found
 
-    def _batch(
-        self,
-        claimed: Sequence[tuple[str, Row]],
-        replied: float,
-        look_ahead: float,
-        next_due: float | None,
-    ) -> Batch:
+    def _found(self, statement: Choosing, parameters: Parameters) -> Found:
+        asked = time.monotonic()
+        rows = self._claims.rows(statement, {**parameters, "holder": self.holder})
+        found = Found.of(rows, time.monotonic())
+        self._clock.observe(asked, found.database_time, found.replied)
+        return found
+
+    def _batch(self, found: Found, look_ahead: float) -> Batch:
         shift = self._clock.shift
         return Batch(
             tuple(
-                task(columns, shift, replied, look_ahead)
-                for status, columns in claimed
+                task(columns, shift, found.replied, look_ahead)
+                for status, columns in found.claimed
                 if status == Status.PROCESSING
             ),
-            tuple(expired(columns) for status, columns in claimed if status != Status.PROCESSING),
-            next_due,
+            tuple(expired(columns) for status, columns in found.claimed if status != Status.PROCESSING),
+            None if found.coming is None else max(0.0, found.coming + shift - found.replied),
         )
 
     def _look_at_clock(self) -> None:
@@ -184,10 +187,13 @@ class Queue:
 
         False where it is of a type that others run.
         """
-        ours = self._types is None or lane.task_type in self._types
+        ours = self._runs(lane)
         if ours:
             self._lanes.lower(lane, execute_at)
         return ours
+
+    def _runs(self, lane: Lane) -> bool:
+        return self._types is None or lane.task_type in self._types
 
     def rescheduled(self, lane: Lane, instant: float) -> None:
         """A row of this lane became pending that is due at this monotonic instant, or a moment later."""

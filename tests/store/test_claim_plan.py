@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from at_worker.store.claiming import CLAIM, CLAIM_DUE, SURVEY
+from at_worker.store.claiming import CLAIM, CLAIM_OF_LANE, SURVEY
 from at_worker.store.session import addressed
 from tests.tables import Table
 
@@ -51,12 +51,14 @@ def _explain(table: Table, lanes: str | None = None, types: list[str] | None = N
     return plan
 
 
-def _explain_due(table: Table) -> Plan:
+def _explain_lane(table: Table, task_type: str, priority: int, since: float = 0.0) -> Plan:
     (row,) = table.sql(
-        b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + addressed(CLAIM_DUE.whole, "public"),
-        task_type="type-1",
-        priority=5,
-        since=0.0,
+        b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + addressed(CLAIM_OF_LANE.whole, "public"),
+        task_type=task_type,
+        priority=priority,
+        since=since,
+        after=0,
+        look_ahead=0.25,
         room=ROOM,
         holder="w-1/boot",
         refused=[],
@@ -120,8 +122,11 @@ def test_known_lanes_are_not_looked_for(crowd: Table) -> None:
 
 
 def test_a_claim_of_one_lane_reads_what_it_takes_in_its_order_and_sorts_nothing(crowd: Table) -> None:
-    crowd.sql("INSERT INTO scheduled_tasks (task_type) SELECT 'type-1' FROM generate_series(1, 5000)")
-    plan = _explain_due(crowd)
+    crowd.sql(
+        "INSERT INTO scheduled_tasks (task_type, execute_at)"
+        " SELECT 'type-1', now() + n * interval '1 hour' FROM generate_series(-5000, 5000) n"
+    )
+    plan = _explain_lane(crowd, "type-1", 5)
     assert not [
         node for node in _nodes(plan) if node["Node Type"] in ("Seq Scan", "Sort", "Incremental Sort")
     ]
@@ -130,7 +135,12 @@ def test_a_claim_of_one_lane_reads_what_it_takes_in_its_order_and_sorts_nothing(
         "scheduled_tasks_pkey",
         "scheduled_tasks_paused_pkey",
     }
-    assert (plan["Actual Rows"], _read(plan)) == (ROOM, ROOM)
+    assert (plan["Actual Rows"], _read(plan)) == (ROOM, ROOM + 1)
+
+
+def test_a_claim_of_a_lane_that_is_paused_reads_nothing_in_it(crowd: Table) -> None:
+    crowd.sql("SELECT at_pause('type-1')")
+    assert _read(_explain_lane(crowd, "type-1", 1)) == 0
 
 
 def test_a_claim_steps_over_what_is_worked_off_while_an_old_snapshot_keeps_it(table: Table) -> None:
@@ -144,5 +154,9 @@ def test_a_claim_steps_over_what_is_worked_off_while_an_old_snapshot_keeps_it(ta
     bound = json.dumps([{"task_type": "a", "priority": 5, "since": now["instant"], "after": 0}])
     everything = json.dumps([{"task_type": "a", "priority": 5, "since": None, "after": 0}])
     within_bounds, all_there_is = (_buffers(_explain(table, lanes=lanes)) for lanes in (bound, everything))
+    assert within_bounds * 5 < all_there_is
+    within_bounds, all_there_is = (
+        _buffers(_explain_lane(table, "a", 5, since)) for since in (now["instant"], 0.0)
+    )
     dump.close()
     assert within_bounds * 5 < all_there_is

@@ -13,12 +13,10 @@ from tests.tables import Table
 A, B = Lane("a", 5), Lane("b", 5)
 
 
-def _bound(lanes: Lanes, lane: Lane) -> float | None:
+def _bound(lanes: Lanes, lane: Lane) -> float:
     known = lanes.begin(0.0)
     assert known is not None
-    (since,) = (entry["since"] for entry in known if entry["task_type"] == lane.task_type)
-    assert since is None or isinstance(since, float)
-    return since
+    return known[lane].execute_at
 
 
 def _surveyed() -> Lanes:
@@ -40,7 +38,7 @@ def test_a_claim_that_left_some_moves_the_bounds_to_what_it_took() -> None:
     lanes = Lanes(interval=5.0)
     lanes.begin(0.0)
     lanes.end([A, B], [(A, Place(50.0, 7)), (A, Place(60.0, 3))], exhausted=None)
-    assert (_bound(lanes, A), _bound(lanes, B)) == (60.0, None)
+    assert (_bound(lanes, A), _bound(lanes, B)) == (60.0, float("-inf"))
 
 
 def test_a_row_that_becomes_pending_behind_the_bound_lowers_it() -> None:

@@ -108,6 +108,54 @@ def test_the_next_due_instant_is_told_also_when_nothing_is_due(table: Table, que
     assert (len(batch.tasks), 49 < batch.next_due < 51) == (1, True)
 
 
+def _in(table: Table, seconds: float, kind: str = "a") -> int:
+    (row,) = table.sql(
+        "INSERT INTO scheduled_tasks (task_type, execute_at)"
+        " VALUES (%(kind)s, now() + %(seconds)s * interval '1 s') RETURNING id",
+        kind=kind,
+        seconds=seconds,
+    )
+    return int(row["id"])
+
+
+def test_where_only_one_lane_has_rows_a_full_batch_tells_how_near_the_next_can_be(
+    table: Table, queue: Queue
+) -> None:
+    assert queue.claim(2, 0).size == 0
+    later, soon, sooner = (_in(table, seconds) for seconds in (500, 300, 200))
+    due = table.insert("a")
+    queue.announced(Lane("a", 5), 0.0)
+    batch = queue.claim(2, 1, ahead=2, look_ahead=1000)
+    assert _ids(batch) == [due, sooner]
+    assert batch.next_due == 0  # a survey tells less
+    batch = queue.claim(1, 2, ahead=1, look_ahead=1000)
+    assert (_ids(batch), 290 < (batch.next_due or 0) < 300) == ([soon], True)
+    batch = queue.claim(2, 3, ahead=2, look_ahead=400)
+    assert (batch.size, 490 < (batch.next_due or 0) < 500) == (0, True)
+    batch = queue.claim(2, 4, ahead=2, look_ahead=1000)
+    assert (_ids(batch), batch.next_due) == ([later], None)
+
+
+def test_the_only_lane_of_a_worker_is_the_only_one_of_its_types(table: Table, database: Database) -> None:
+    table.insert("b")
+    mine, near = table.insert("a"), _in(table, 100)
+    queue = Queue(database, "w-1/boot", ["a"], survey_interval=1e9)
+    assert _ids(queue.claim(1, 0)) == [mine]
+    batch = queue.claim(1, 1, ahead=1, look_ahead=1000)
+    assert (_ids(batch), 90 < (batch.next_due or 0) < 100) == ([near], True)
+
+
+def test_where_more_may_be_near_than_was_asked_for_the_next_may_be_due(table: Table, queue: Queue) -> None:
+    """In whichever lane; and what is known of one lane alone is not said of all."""
+    assert queue.claim(2, 0).size == 0
+    for kind in ("a", "b"):
+        _in(table, 200, kind)
+        queue.announced(Lane(kind, 5), 0.0)
+    assert queue.claim(1, 1, ahead=1, look_ahead=1000).next_due == 0
+    assert queue.claim(2, 2, ahead=1, look_ahead=1000).next_due == 0
+    assert queue.claim(2, 3, ahead=1, look_ahead=1000).next_due is None
+
+
 def test_extreme_columns_of_one_row_do_not_disturb_the_others(table: Table, queue: Queue) -> None:
     tasks = [
         table.insert(retry_delays=["-1 day", "170000000 years", "1 month"]),
