@@ -23,9 +23,11 @@ ANNOUNCE = 1.0
 LOOK_AHEAD = 0.25
 # Of rows that follow each other closely a claim takes all that come near in the difference.
 NEAR = 0.15
-# What comes so near waits for no larger batch, and what may be near is looked for as often as that.
+# So near a row waits for no others.
 URGENT = 0.03
-UNKNOWN = 0.01
+# By then a short task that has started has ended.
+SHORT = 0.002
+CROWDED_PAUSE = 0.01
 # While threads are what is scarce, claims come so far apart that each takes several rows; those threads that
 # run short tasks have been given work for longer (see Runner.room).
 PACE = 0.005
@@ -39,9 +41,9 @@ LOOK_AGAIN = 1.0
 class Poller:
     """One turn is one claim: of what is due, and into what room is left of what will be due in a moment.
 
-    Sleeps until the next row comes near, a thread is free, or the interval is over. Rows that are announced
-    as due meanwhile, while threads are idle, are claimed from their lane alone, in half the time. `claimed`
-    hears what a claim brought and how many seconds it took.
+    Sleeps until the next row comes near, a thread is free for one that is due, or the interval is over. Rows
+    that are announced as due meanwhile, while threads are idle, are claimed from their lane alone, in half
+    the time. `claimed` hears what a claim brought and how many seconds it took.
     """
 
     def __init__(
@@ -124,7 +126,6 @@ class Poller:
         return self.plan.wait
 
     def _turn(self) -> float:
-        due_may_wait = self._hungry
         # Set first: a thread that frees itself between the look at the room and the sleep wakes us.
         self._hungry = True
         if time.monotonic() >= self._look_at:
@@ -137,12 +138,9 @@ class Poller:
         # Threads that are freed during this claim plan none: if it leaves rows waiting, one follows anyway.
         self._hungry = False
         ahead = max(0, min(room, startable - self._runner.held))
-        if ahead and not due_may_wait:
-            # Where nothing is known to wait, one limit will do for all, and makes a shorter statement.
-            room = ahead
         self._turns += 1
         batch, took = self._timed(
-            lambda: self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD)
+            lambda: self._queue.claim(room, self._turns, ahead=ahead, look_ahead=LOOK_AHEAD if ahead else 0.0)
         )
         tasks = self._taken(batch)
         soon = [task for task in tasks if task.due == task.instant]
@@ -151,26 +149,28 @@ class Poller:
         if soon:
             self._runner.hold(soon)
         self._tell(batch, took)
-        # What is near is taken after all that is due.
-        self._hungry = batch.size == room and not soon
-        return self._announce(self._pause(batch.next_due))
+        self._hungry = batch.more and batch.size == room
+        return self._announce(self._pause(batch))
 
-    def _pause(self, next_due: float | None) -> float:
-        """Seconds until the next claim is worth it, where the next row is due in so many."""
+    def _pause(self, batch: Batch) -> float:
+        """Seconds until the next claim is worth it."""
         if self._hungry:
             return max(0.0, self._paced - time.monotonic())
-        if next_due is None:
+        if batch.more:
+            return CROWDED_PAUSE
+        if batch.next_due is None:
             return self._interval
-        if next_due > NEAR:
-            return min(self._interval, next_due - NEAR)
-        # It is near: until a full batch can be held, or what is half of all that can.
+        if batch.next_due > NEAR:
+            return min(self._interval, batch.next_due - NEAR)
+        # One that is near waits for more of its kind, until a full batch can be held, or half of the most.
         startable = self._startable
-        missing = min(self._batch_size, max(1, startable // 2)) - (startable - self._runner.held)
-        if missing <= 0:
+        room = startable - self._runner.held
+        wanted = min(self._batch_size, max(1, startable // 2))
+        if room >= wanted:
             return 0.0
-        free = self._runner.lets_go(missing) - time.monotonic()
-        # Where nobody knows how near it is, it may be due before what is held.
-        return max(PACE, min(free, next_due - URGENT if next_due else UNKNOWN))
+        freed = self._runner.lets_go(wanted - room) + SHORT - time.monotonic()
+        latest = batch.next_due - URGENT if room > 0 else batch.next_due
+        return min(batch.next_due, max(PACE, min(freed, latest)))
 
     def _turn_of_lane(self, due: Announcement) -> float:
         room = min(self._batch_size, self._startable)
@@ -179,7 +179,7 @@ class Poller:
         batch, took = self._timed(lambda: self._queue.claim_due(due.lane, due.execute_at, room))
         self._runner.start(*self._taken(batch))
         self._tell(batch, took)
-        return self._announce(0.0 if batch.size == room else float("inf"))
+        return self._announce(0.0 if batch.more else float("inf"))
 
     @property
     def _startable(self) -> int:

@@ -7,7 +7,7 @@ from typing import LiteralString, NamedTuple, Self
 from at_worker import jsontext
 from at_worker.store.lanes import EVERYTHING, Lane, Place
 from at_worker.store.quarantine import Choosing
-from at_worker.store.rows import EXPIRED, TASK
+from at_worker.store.rows import DUE, EXPIRED, ID, TASK
 from at_worker.store.session import Row
 
 # The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index.
@@ -70,7 +70,7 @@ lane AS MATERIALIZED (
      LIMIT least(%(ahead)s, %(room)s - (SELECT count(*) FROM due))
 )"""
 
-# Of one lane, from a place on at which nothing before it is known to wait: due or not, it is one walk.
+# Of one lane, from a place before which nothing is known to wait: what is due and what is near in one walk.
 _FIRST = """
 first AS MATERIALIZED (
     SELECT t.id FROM {tasks} t
@@ -79,6 +79,18 @@ first AS MATERIALIZED (
        AND t.execute_at <= now() + %(look_ahead)s * interval '1 second'
        AND t.id <> ALL (%(refused)s::bigint[])
        AND (SELECT open FROM lane)
+     ORDER BY t.execute_at, t.id
+     LIMIT %(room)s FOR UPDATE SKIP LOCKED
+)"""
+
+# Of one lane, from an instant on at which nothing before it is known to wait, only what is due.
+_DUE = """
+due AS MATERIALIZED (
+    SELECT t.id FROM {tasks} t
+     WHERE t.status = 'pending' AND t.task_type = %(task_type)s AND t.priority = %(priority)s::smallint
+       AND t.execute_at >= to_timestamp(%(since)s::float8) AND t.execute_at <= now()
+       AND t.id <> ALL (%(refused)s::bigint[])
+       AND NOT EXISTS (SELECT FROM {paused} p WHERE p.task_type = %(task_type)s)
      ORDER BY t.execute_at, t.id
      LIMIT %(room)s FOR UPDATE SKIP LOCKED
 )"""
@@ -148,6 +160,13 @@ SELECT date_part('epoch', coming.execute_at), date_part('epoch', now()),
 
 _CHOICE_OF_LANE = "WITH {open}, {first} SELECT id FROM first"
 
+_CLAIM_DUE = """
+WITH {due}, claimed AS ({take}), {unhurried}
+SELECT (SELECT count(*) FROM unhurried), claimed.* FROM claimed
+"""
+
+_CHOICE_DUE = "WITH {due} SELECT id FROM due"
+
 
 def _claim(known: LiteralString, found: LiteralString) -> Choosing:
     return Choosing(
@@ -176,32 +195,55 @@ CLAIM_OF_LANE = Choosing(
     change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
 )
 
+# Where it is known besides that there is a row that is due, there is no need to ask what comes next.
+CLAIM_DUE = Choosing(
+    whole=_CLAIM_DUE.replace("{due}", _DUE)
+    .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM due)"))
+    .replace("{unhurried}", _UNHURRIED),
+    choice=_CHOICE_DUE.replace("{due}", _DUE),
+    change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
+)
+
+
+# The status that a row has now, and the columns of TASK.
+Claimed = tuple[str, Row]
+
 
 class Found(NamedTuple):
-    """The reply to a claim: what it took, with the status that each row has now, and the lanes it found.
+    """The reply to a claim: what it took, the lanes it found, and what it has left.
 
-    Those of the database are seconds since the epoch: when the statement began and when it replied, and when
-    the first row is due beyond the look-ahead. That of the reply is monotonic.
+    `more` and `coming` are as in a Batch, the latter of what is beyond the look-ahead. Instants of the
+    database are seconds since the epoch, its own some time before the reply; `asked` and `replied` monotonic.
     """
 
     coming: float | None
+    more: bool
     began: float
     database_time: float
     lanes: Sequence[Lane]
-    claimed: list[tuple[str, Row]]
+    claimed: Sequence[Claimed]
+    asked: float
     replied: float
 
     @classmethod
-    def of(cls, rows: Sequence[Row], replied: float) -> Self:
-        coming, began, database_time, lanes = rows[0][:4]
+    def of(cls, rows: Sequence[Row], asked: float, replied: float) -> Self:
+        coming, began, _, lanes, *_ = rows[0]
         return cls(
-            coming,
-            began,
-            database_time,
-            [Lane(*lane) for lane in json.loads(lanes)] if lanes else [],
-            [(row[5], row[6:]) for row in rows if row[5] is not None],
-            replied,
+            coming=coming,
+            more=False,
+            began=began,
+            # The last row was made last.
+            database_time=rows[-1][2],
+            lanes=[Lane(*lane) for lane in json.loads(lanes)] if lanes else [],
+            claimed=[(row[5], row[6:]) for row in rows if row[5] is not None],
+            asked=asked,
+            replied=replied,
         )
+
+
+def in_order(claimed: Sequence[Claimed]) -> Sequence[Claimed]:
+    """The rows of one lane in its order; of what an UPDATE returns it has none."""
+    return sorted(claimed, key=lambda each: (each[1][DUE], each[1][ID]))
 
 
 def told(lanes: Mapping[Lane, Place]) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 
 class Lane(NamedTuple):
@@ -18,8 +18,13 @@ class Place(NamedTuple):
     execute_at: float
     id: int
 
+    @classmethod
+    def at(cls, execute_at: float) -> Self:
+        """The place before all rows of an instant: the id of a row may be any bigint."""
+        return cls(execute_at, -(2**63))
 
-EVERYTHING = Place(float("-inf"), 0)
+
+EVERYTHING = Place.at(float("-inf"))
 
 
 class Lanes:
@@ -51,15 +56,16 @@ class Lanes:
             return dict(self._bounds)
 
     def end(
-        self, found: Iterable[Lane], claimed: Iterable[tuple[Lane, Place]], exhausted: float | None
+        self, found: Iterable[Lane], claimed: Iterable[tuple[Lane, Place]], began: float, *, exhausted: bool
     ) -> None:
-        """Note what a claim did: lanes it found, rows it took, and, if it took all, up to which instant."""
+        """Note what a claim of that instant did: lanes it found, rows it took, whether all that were due."""
         with self._lock:
             bounds = dict.fromkeys(found, EVERYTHING) | self._claiming
-            if exhausted is not None:
-                bounds = dict.fromkeys(bounds, Place(exhausted, 0))
+            if exhausted:
+                bounds = dict.fromkeys(bounds, Place.at(began))
             for lane, place in claimed:
-                bounds[lane] = max(bounds.get(lane, EVERYTHING), place)
+                # What is near is looked for again: who had locked a row may let go of it before its instant.
+                bounds[lane] = max(bounds.get(lane, EVERYTHING), min(place, Place.at(began)))
             # What was announced meanwhile may have come too late for this claim.
             for lane, place in self._heard.items():
                 bounds[lane] = min(bounds.get(lane, place), place)
@@ -67,7 +73,7 @@ class Lanes:
 
     def lower(self, lane: Lane, execute_at: float) -> None:
         """A row of this lane became pending that is due then, in seconds since the epoch."""
-        place = Place(execute_at, 0)
+        place = Place.at(execute_at)
         with self._lock:
             self._heard[lane] = min(place, self._heard.get(lane, place))
             if self._bounds is not None and lane in self._bounds:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from at_worker.outcome import Settlement, Status
-from at_worker.store.claiming import CLAIM, CLAIM_OF_LANE, SURVEY, Found, told
+from at_worker.store.claiming import CLAIM, CLAIM_DUE, CLAIM_OF_LANE, SURVEY, Claimed, Found, in_order, told
 from at_worker.store.clock import Clock
+from at_worker.store.holding import BEAT, HAND_BACK_UNHELD
 from at_worker.store.lanes import Lane, Lanes, Place
-from at_worker.store.quarantine import Choosing, Quarantine
+from at_worker.store.quarantine import Quarantine
 from at_worker.store.rows import DUE, ID, PRIORITY, TYPE, Expired, expired, task
-from at_worker.store.session import Parameters, Sessions
-from at_worker.store.settling import OURS, Leftover, leftover, settle, written
+from at_worker.store.session import Sessions
+from at_worker.store.settling import Leftover, leftover, settle, written
 from at_worker.task import Claim, Task
 
 
@@ -22,11 +23,13 @@ from at_worker.task import Claim, Task
 class Batch:
     """What one claim brought: tasks in their order, rows that it met too late, and what comes next.
 
-    `next_due` is the seconds until the earliest row that it has left, or None; 0 where it does not know.
+    `more` says that rows may be left that are due already, or nobody knows how near. Else `next_due` is the
+    seconds until one can be, or None; of rows that somebody has locked it says nothing.
     """
 
     tasks: tuple[Task, ...]
     expired: tuple[Expired, ...]
+    more: bool
     next_due: float | None
 
     @property
@@ -35,43 +38,6 @@ class Batch:
 
 
 CLOCK = "SELECT date_part('epoch', clock_timestamp())"
-
-BEAT = """
-WITH held AS MATERIALIZED (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(seqs)s::bigint[]) AS h (id, claim_seq)
-), free AS MATERIALIZED (
-    SELECT t.id FROM {tasks} t
-     WHERE t.id = ANY (%(ids)s::bigint[]) AND t.status = 'processing'
-     ORDER BY t.id FOR UPDATE SKIP LOCKED
-), beaten AS (
-    UPDATE {tasks} t SET updated_at = now()
-      FROM held h
-     WHERE t.id = h.id AND t.id = ANY (ARRAY(SELECT id FROM free))
-       AND t.claim_seq = h.claim_seq AND t.status = 'processing' AND {ours}
-    RETURNING t.id, t.claim_seq
-)
-SELECT h.id, h.claim_seq,
-       EXISTS (SELECT FROM {tasks} t
-                WHERE t.id = h.id AND t.claim_seq = h.claim_seq AND t.status = 'processing'
-                  AND {ours}) AS still_ours
-  FROM held h
- WHERE NOT EXISTS (SELECT FROM beaten b WHERE b.id = h.id AND b.claim_seq = h.claim_seq)
-""".replace("{ours}", OURS)
-
-# A claim whose reply was lost on the way: the holder's name carries the boot id, so it is nobody else's.
-HAND_BACK_UNHELD = Choosing.of(
-    """
-    SELECT u.id FROM {tasks} u
-     WHERE u.status = 'processing' AND u.locked_by = %(holder)s
-       AND NOT EXISTS (SELECT FROM unnest(%(held)s::bigint[], %(seqs)s::bigint[]) AS h (id, claim_seq)
-                        WHERE h.id = u.id AND h.claim_seq = u.claim_seq)
-       AND u.id <> ALL (%(refused)s::bigint[])
-     ORDER BY u.id FOR UPDATE SKIP LOCKED
-    """,
-    """
-    UPDATE {tasks} t SET status = 'pending', updated_at = now() WHERE t.id = ANY ({ids}) RETURNING t.id
-    """,
-)
 
 
 class Queue:
@@ -103,29 +69,46 @@ class Queue:
             found = self._claim_of_lane(lane, bound, room, look_ahead if ahead else 0.0)
         else:
             found = self._claim_of_all(lanes, room, turn, ahead, look_ahead)
+        self._clock.observe(found.asked, found.database_time, found.replied)
         self._claimed_some = bool(found.claimed)
         # Of each lane the last row is the farthest.
         reached = {Lane(row[TYPE], row[PRIORITY]): Place(row[DUE], row[ID]) for _, row in found.claimed}
         self._lanes.end(
             filter(self._runs, found.lanes),
             reached.items(),
-            exhausted=found.began if len(found.claimed) < room else None,
+            found.began,
+            exhausted=len(found.claimed) < room,
         )
-        return self._batch(found, look_ahead)
+        next_due = None
+        if found.coming is not None:
+            next_due = max(0.0, self._clock.monotonic(found.coming) - found.replied)
+        return self._batch(found.claimed, found.replied, look_ahead, more=found.more, next_due=next_due)
 
     def claim_due(self, lane: Lane, since: float, room: int) -> Batch:
         """Claim at most `room` rows of one lane that are due, from `since` on, in seconds since the epoch.
 
-        `next_due` tells of this lane alone.
+        What comes next it does not tell: `next_due` is None.
         """
-        found = self._claim_of_lane(lane, Place(since, 0), room, 0.0)
-        self._claimed_some |= bool(found.claimed)
-        return self._batch(found, 0.0)
+        rows = self._claims.rows(
+            CLAIM_DUE,
+            {
+                "task_type": lane.task_type,
+                "priority": lane.priority,
+                "since": since,
+                "room": room,
+                "holder": self.holder,
+            },
+        )
+        replied = time.monotonic()
+        self._claimed_some |= bool(rows)
+        claimed = in_order([(row[1], row[2:]) for row in rows])
+        return self._batch(claimed, replied, 0.0, more=len(rows) == room, next_due=None)
 
     def _claim_of_all(
         self, lanes: Mapping[Lane, Place] | None, room: int, turn: int, ahead: int, look_ahead: float
     ) -> Found:
-        found = self._found(
+        asked = time.monotonic()
+        rows = self._claims.rows(
             SURVEY if lanes is None else CLAIM,
             {
                 "room": room,
@@ -134,15 +117,16 @@ class Queue:
                 "turn": turn,
                 "types": self._types,
                 "lanes": told(lanes or {}),
+                "holder": self.holder,
             },
         )
+        found = Found.of(rows, asked, time.monotonic())
         taken = len(found.claimed)
-        # There may be more in any lane.
-        unknown = taken == room or (look_ahead > 0 and taken >= ahead)
-        return found._replace(coming=found.began) if unknown else found
+        return found._replace(more=taken == room or (look_ahead > 0 and taken >= ahead))
 
     def _claim_of_lane(self, lane: Lane, bound: Place, room: int, look_ahead: float) -> Found:
-        found = self._found(
+        asked = time.monotonic()
+        rows = self._claims.rows(
             CLAIM_OF_LANE,
             {
                 "task_type": lane.task_type,
@@ -151,29 +135,36 @@ class Queue:
                 "after": bound.id,
                 "look_ahead": look_ahead,
                 "room": room,
+                "holder": self.holder,
             },
         )
-        found.claimed.sort(key=lambda claimed: (claimed[1][DUE], claimed[1][ID]))
-        # There may be more, but not before the last.
-        return found._replace(coming=found.claimed[-1][1][DUE]) if len(found.claimed) == room else found
+        found = Found.of(rows, asked, time.monotonic())
+        claimed = in_order(found.claimed)
+        if len(claimed) < room:
+            return found._replace(claimed=claimed)
+        # What is left comes no sooner than the last that was taken.
+        last = claimed[-1][1][DUE]
+        return found._replace(claimed=claimed, more=last <= found.began, coming=last)
 
-    def _found(self, statement: Choosing, parameters: Parameters) -> Found:
-        asked = time.monotonic()
-        rows = self._claims.rows(statement, {**parameters, "holder": self.holder})
-        found = Found.of(rows, time.monotonic())
-        self._clock.observe(asked, found.database_time, found.replied)
-        return found
-
-    def _batch(self, found: Found, look_ahead: float) -> Batch:
+    def _batch(
+        self,
+        claimed: Sequence[Claimed],
+        replied: float,
+        look_ahead: float,
+        *,
+        more: bool,
+        next_due: float | None,
+    ) -> Batch:
         shift = self._clock.shift
         return Batch(
             tuple(
-                task(columns, shift, found.replied, look_ahead)
-                for status, columns in found.claimed
+                task(columns, shift, replied, look_ahead)
+                for status, columns in claimed
                 if status == Status.PROCESSING
             ),
-            tuple(expired(columns) for status, columns in found.claimed if status != Status.PROCESSING),
-            None if found.coming is None else max(0.0, found.coming + shift - found.replied),
+            tuple(expired(columns) for status, columns in claimed if status != Status.PROCESSING),
+            more,
+            next_due,
         )
 
     def _look_at_clock(self) -> None:

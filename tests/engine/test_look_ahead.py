@@ -198,20 +198,34 @@ def _claims(worker: Bench) -> float:
     raise AssertionError
 
 
+def _claims_for(worker: Bench, table: Table, rows: int, apart: float) -> float:
+    """How many claims it takes to run rows that are so many milliseconds apart."""
+    polling = Loop("poller", worker.poller.turn, lambda _: None)
+    worker.poller.plan.wake = polling.wake
+    worker.runner.freed = worker.poller.room_freed
+    before = _claims(worker)
+    table.sql(
+        "INSERT INTO scheduled_tasks (task_type, execute_at)"
+        " SELECT 'probe', now() + interval '0.2 s' + n * %(apart)s * interval '1 ms'"
+        " FROM generate_series(1, %(rows)s) n",
+        apart=apart,
+        rows=rows,
+    )
+    worker.poller.heard([])
+    with running(polling):
+        table.wait_for(lambda: len(worker.probe.attempts) == rows or None)
+    return _claims(worker) - before
+
+
 def test_rows_that_follow_each_other_closely_are_claimed_several_at_a_time(table: Table) -> None:
     """Threads that are freed meanwhile are no reason to look for more."""
     with opened(table, WORKER_CONCURRENCY="32") as worker:
-        polling = Loop("poller", worker.poller.turn, lambda _: None)
-        worker.poller.plan.wake = polling.wake
-        before = _claims(worker)
-        table.sql(
-            "INSERT INTO scheduled_tasks (task_type, execute_at)"
-            " SELECT 'probe', now() + n * interval '0.7 ms' FROM generate_series(301, 800) n"
-        )
-        worker.poller.heard([])
-        with running(polling):
-            table.wait_for(lambda: len(worker.probe.attempts) == 500 or None)
-        assert 50 <= _claims(worker) - before < 65
+        assert 50 <= _claims_for(worker, table, 500, apart=0.7) < 70
+
+
+def test_while_no_more_can_be_held_none_is_looked_for(table: Table) -> None:
+    with opened(table, WORKER_CONCURRENCY="2", WORKER_BATCH_SIZE="1") as worker:
+        assert 100 <= _claims_for(worker, table, 100, apart=10) < 150
 
 
 def test_what_is_due_goes_before_what_is_near(table: Table) -> None:

@@ -13,7 +13,7 @@ RESET = struct.pack("ii", 1, 0)
 
 # A worker's prepared statements come without their text; these values tell them: of a lane that is worked
 # off, and of the first attempts in an array of claims.
-CLAIM = b'"after"'
+CLAIM = b"http_callback"
 RESULT = b"[1"
 
 

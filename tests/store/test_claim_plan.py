@@ -6,7 +6,8 @@ from typing import Any, LiteralString
 
 import pytest
 
-from at_worker.store.claiming import CLAIM, CLAIM_OF_LANE, SURVEY
+from at_worker.store.claiming import CLAIM, CLAIM_DUE, CLAIM_OF_LANE, SURVEY
+from at_worker.store.quarantine import Choosing
 from at_worker.store.session import addressed
 from tests.tables import Table
 
@@ -51,9 +52,11 @@ def _explain(table: Table, lanes: str | None = None, types: list[str] | None = N
     return plan
 
 
-def _explain_lane(table: Table, task_type: str, priority: int, since: float = 0.0) -> Plan:
+def _explain_lane(
+    table: Table, task_type: str, priority: int, since: float = 0.0, statement: Choosing = CLAIM_OF_LANE
+) -> Plan:
     (row,) = table.sql(
-        b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + addressed(CLAIM_OF_LANE.whole, "public"),
+        b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + addressed(statement.whole, "public"),
         task_type=task_type,
         priority=priority,
         since=since,
@@ -121,12 +124,17 @@ def test_known_lanes_are_not_looked_for(crowd: Table) -> None:
     assert _read(_explain(crowd, lanes=lanes)) <= ROOM
 
 
-def test_a_claim_of_one_lane_reads_what_it_takes_in_its_order_and_sorts_nothing(crowd: Table) -> None:
+@pytest.mark.parametrize(
+    ("statement", "coming"), [(CLAIM_OF_LANE, 1), (CLAIM_DUE, 0)], ids=["all it needs", "what is due"]
+)
+def test_a_claim_of_one_lane_reads_what_it_takes_in_its_order_and_sorts_nothing(
+    crowd: Table, statement: Choosing, coming: int
+) -> None:
     crowd.sql(
         "INSERT INTO scheduled_tasks (task_type, execute_at)"
         " SELECT 'type-1', now() + n * interval '1 hour' FROM generate_series(-5000, 5000) n"
     )
-    plan = _explain_lane(crowd, "type-1", 5)
+    plan = _explain_lane(crowd, "type-1", 5, statement=statement)
     assert not [
         node for node in _nodes(plan) if node["Node Type"] in ("Seq Scan", "Sort", "Incremental Sort")
     ]
@@ -135,7 +143,7 @@ def test_a_claim_of_one_lane_reads_what_it_takes_in_its_order_and_sorts_nothing(
         "scheduled_tasks_pkey",
         "scheduled_tasks_paused_pkey",
     }
-    assert (plan["Actual Rows"], _read(plan)) == (ROOM, ROOM + 1)
+    assert (plan["Actual Rows"], _read(plan)) == (ROOM, ROOM + coming)
 
 
 def test_a_claim_of_a_lane_that_is_paused_reads_nothing_in_it(crowd: Table) -> None:

@@ -22,7 +22,7 @@ def _bound(lanes: Lanes, lane: Lane) -> float:
 def _surveyed() -> Lanes:
     lanes = Lanes(interval=5.0)
     assert lanes.begin(0.0) is None
-    lanes.end([A, B], [], exhausted=100.0)
+    lanes.end([A, B], [], 100.0, exhausted=True)
     return lanes
 
 
@@ -37,7 +37,7 @@ def test_a_claim_that_took_all_moves_the_bounds_to_its_instant() -> None:
 def test_a_claim_that_left_some_moves_the_bounds_to_what_it_took() -> None:
     lanes = Lanes(interval=5.0)
     lanes.begin(0.0)
-    lanes.end([A, B], [(A, Place(50.0, 7)), (A, Place(60.0, 3))], exhausted=None)
+    lanes.end([A, B], [(A, Place(50.0, 7)), (A, Place(60.0, 3))], 100.0, exhausted=False)
     assert (_bound(lanes, A), _bound(lanes, B)) == (60.0, float("-inf"))
 
 
@@ -51,7 +51,7 @@ def test_what_is_announced_during_a_claim_counts_after_it() -> None:
     lanes = _surveyed()
     lanes.begin(1.0)
     lanes.lower(A, 90.0)
-    lanes.end([], [], exhausted=200.0)
+    lanes.end([], [], 200.0, exhausted=True)
     assert (_bound(lanes, A), _bound(lanes, B)) == (90.0, 200.0)
 
 
@@ -65,7 +65,7 @@ def test_bounds_that_are_forgotten_during_a_claim_stay_forgotten_after_it() -> N
     lanes = _surveyed()
     lanes.begin(1.0)
     lanes.forget()
-    lanes.end([], [], exhausted=200.0)
+    lanes.end([], [], 200.0, exhausted=True)
     assert lanes.begin(1.0) is None
 
 
