@@ -25,8 +25,9 @@ def test_a_reply_to_a_commit_that_is_lost_costs_nothing(experiment: Experiment, 
     with database_proxy(experiment.table.dsn) as (proxy, dsn), experiment.worker("w-1", dsn=dsn) as worker:
         worker.wait_for_line("Successfully connected")
         for n in range(losses):
-            experiment.submit(TASKS // losses, spread=0.2)
+            # First: a worker that hears of the tasks may have claimed them all before the proxy is asked.
             lost = proxy.lose_reply((CLAIM, RESULT)[n % 2], reset=reset)
+            experiment.submit(TASKS // losses, spread=0.2)
             assert lost.happened.wait(PATIENCE)
         experiment.wait_until_ended()
         assert worker.stop() == 0
