@@ -23,10 +23,11 @@ ANNOUNCE = 1.0
 LOOK_AHEAD = 0.25
 # Of rows that follow each other closely a claim takes all that come near in the difference.
 NEAR = 0.15
-# So near a row waits for no others.
+# With room for it, a row that is so near waits for no more of its kind.
 URGENT = 0.03
 # By then a short task that has started has ended.
 SHORT = 0.002
+# Where there may be more than can be held, and nobody knows how near.
 CROWDED_PAUSE = 0.01
 # While threads are what is scarce, claims come so far apart that each takes several rows; those threads that
 # run short tasks have been given work for longer (see Runner.room).

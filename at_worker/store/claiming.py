@@ -1,14 +1,12 @@
-"""The statements that claim, each with its two parts, and their reply."""
+"""The statements that claim, each with its two parts."""
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import LiteralString, NamedTuple, Self
+from collections.abc import Mapping
+from typing import LiteralString
 
 from at_worker import jsontext
 from at_worker.store.lanes import EVERYTHING, Lane, Place
 from at_worker.store.quarantine import Choosing
-from at_worker.store.rows import DUE, EXPIRED, ID, TASK
-from at_worker.store.session import Row
+from at_worker.store.rows import EXPIRED, TASK
 
 # The lanes, one per (task_type, priority) that has pending rows, are found by stepping over the index.
 _FOUND = """
@@ -168,82 +166,38 @@ SELECT (SELECT count(*) FROM unhurried), claimed.* FROM claimed
 _CHOICE_DUE = "WITH {due} SELECT id FROM due"
 
 
-def _claim(known: LiteralString, found: LiteralString) -> Choosing:
+def _claiming(whole: LiteralString, choice: LiteralString, chosen: LiteralString) -> Choosing:
+    """The statement that takes the rows of `chosen`."""
     return Choosing(
-        whole=_CLAIM.replace("{known}", known)
-        .replace("{unhurried}", _UNHURRIED)
-        .replace("{found}", found)
-        .replace("{chosen}", _CHOSEN)
-        .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM placed)")),
-        choice=_CHOICE.replace("{known}", known).replace("{chosen}", _CHOSEN),
+        whole=whole.replace("{take}", _TAKE.replace("{ids}", chosen)).replace("{unhurried}", _UNHURRIED),
+        choice=choice,
         change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
     )
 
 
-# A claim that knows the lanes and their bounds is shorter, and steps over what it has worked off.
-CLAIM = _claim(_TOLD, found="NULL")
-SURVEY = _claim(_FOUND, found="(SELECT json_agg(json_build_array(task_type, priority)) FROM step)")
+def _of_all(known: LiteralString, found: LiteralString) -> Choosing:
+    return _claiming(
+        _CLAIM.replace("{known}", known).replace("{found}", found).replace("{chosen}", _CHOSEN),
+        _CHOICE.replace("{known}", known).replace("{chosen}", _CHOSEN),
+        "ARRAY(SELECT id FROM placed)",
+    )
 
+
+# A claim that knows the lanes and their bounds is shorter, and steps over what it has worked off.
+CLAIM = _of_all(_TOLD, found="NULL")
+SURVEY = _of_all(_FOUND, found="(SELECT json_agg(json_build_array(task_type, priority)) FROM step)")
 
 # Where it is known that only one lane has rows, there is less to plan, to walk and to answer.
-CLAIM_OF_LANE = Choosing(
-    whole=_CLAIM_OF_LANE.replace("{open}", _OPEN)
-    .replace("{first}", _FIRST)
-    .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM first)"))
-    .replace("{unhurried}", _UNHURRIED),
-    choice=_CHOICE_OF_LANE.replace("{open}", _OPEN).replace("{first}", _FIRST),
-    change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
+CLAIM_OF_LANE = _claiming(
+    _CLAIM_OF_LANE.replace("{open}", _OPEN).replace("{first}", _FIRST),
+    _CHOICE_OF_LANE.replace("{open}", _OPEN).replace("{first}", _FIRST),
+    "ARRAY(SELECT id FROM first)",
 )
 
 # Where it is known besides that there is a row that is due, there is no need to ask what comes next.
-CLAIM_DUE = Choosing(
-    whole=_CLAIM_DUE.replace("{due}", _DUE)
-    .replace("{take}", _TAKE.replace("{ids}", "ARRAY(SELECT id FROM due)"))
-    .replace("{unhurried}", _UNHURRIED),
-    choice=_CHOICE_DUE.replace("{due}", _DUE),
-    change=_TAKE.replace("{ids}", "%(ids)s::bigint[]"),
+CLAIM_DUE = _claiming(
+    _CLAIM_DUE.replace("{due}", _DUE), _CHOICE_DUE.replace("{due}", _DUE), "ARRAY(SELECT id FROM due)"
 )
-
-
-# The status that a row has now, and the columns of TASK.
-Claimed = tuple[str, Row]
-
-
-class Found(NamedTuple):
-    """The reply to a claim: what it took, the lanes it found, and what it has left.
-
-    `more` and `coming` are as in a Batch, the latter of what is beyond the look-ahead. Instants of the
-    database are seconds since the epoch, its own some time before the reply; `asked` and `replied` monotonic.
-    """
-
-    coming: float | None
-    more: bool
-    began: float
-    database_time: float
-    lanes: Sequence[Lane]
-    claimed: Sequence[Claimed]
-    asked: float
-    replied: float
-
-    @classmethod
-    def of(cls, rows: Sequence[Row], asked: float, replied: float) -> Self:
-        coming, began, _, lanes, *_ = rows[0]
-        return cls(
-            coming=coming,
-            more=False,
-            began=began,
-            # The last row was made last.
-            database_time=rows[-1][2],
-            lanes=[Lane(*lane) for lane in json.loads(lanes)] if lanes else [],
-            claimed=[(row[5], row[6:]) for row in rows if row[5] is not None],
-            asked=asked,
-            replied=replied,
-        )
-
-
-def in_order(claimed: Sequence[Claimed]) -> Sequence[Claimed]:
-    """The rows of one lane in its order; of what an UPDATE returns it has none."""
-    return sorted(claimed, key=lambda each: (each[1][DUE], each[1][ID]))
 
 
 def told(lanes: Mapping[Lane, Place]) -> str:

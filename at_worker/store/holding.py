@@ -1,7 +1,7 @@
 """The statements about claims that are held: extend them, and give back those that nobody knows of."""
 
 from at_worker.store.quarantine import Choosing
-from at_worker.store.settling import OURS
+from at_worker.store.settling import LEFT, OURS
 
 BEAT = """
 WITH held AS MATERIALIZED (
@@ -17,13 +17,8 @@ WITH held AS MATERIALIZED (
        AND t.claim_seq = h.claim_seq AND t.status = 'processing' AND {ours}
     RETURNING t.id, t.claim_seq
 )
-SELECT h.id, h.claim_seq,
-       EXISTS (SELECT FROM {tasks} t
-                WHERE t.id = h.id AND t.claim_seq = h.claim_seq AND t.status = 'processing'
-                  AND {ours}) AS still_ours
-  FROM held h
- WHERE NOT EXISTS (SELECT FROM beaten b WHERE b.id = h.id AND b.claim_seq = h.claim_seq)
-""".replace("{ours}", OURS)
+{left}
+""".replace("{left}", LEFT.replace("{given}", "held").replace("{done}", "beaten")).replace("{ours}", OURS)
 
 # A claim whose reply was lost on the way: the holder's name carries the boot id, so it is nobody else's.
 HAND_BACK_UNHELD = Choosing.of(

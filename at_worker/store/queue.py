@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from at_worker.outcome import Settlement, Status
-from at_worker.store.claiming import CLAIM, CLAIM_DUE, CLAIM_OF_LANE, SURVEY, Claimed, Found, in_order, told
+from at_worker.store.claiming import CLAIM, CLAIM_DUE, CLAIM_OF_LANE, SURVEY, told
 from at_worker.store.clock import Clock
+from at_worker.store.found import Claimed, Found, in_order
 from at_worker.store.holding import BEAT, HAND_BACK_UNHELD
 from at_worker.store.lanes import Lane, Lanes, Place
 from at_worker.store.quarantine import Quarantine

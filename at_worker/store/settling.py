@@ -23,6 +23,16 @@ class Leftover:
 # id in the holder's name tells them apart. NULL: of whatever holder, for who has read and locked the row.
 OURS = "(%(holder)s::text IS NULL OR t.locked_by = %(holder)s)"
 
+# Of the claims that a statement was given, those that it has not done, as `leftover` reads them.
+LEFT = """
+SELECT g.id, g.claim_seq,
+       EXISTS (SELECT FROM {tasks} t
+                WHERE t.id = g.id AND t.claim_seq = g.claim_seq AND t.status = 'processing'
+                  AND {ours}) AS still_ours
+  FROM {given} g
+ WHERE NOT EXISTS (SELECT FROM {done} d WHERE d.id = g.id AND d.claim_seq = g.claim_seq)
+"""
+
 # Rows are locked in the order of their ids and locked ones are skipped, so that neither a deadlock nor a
 # person's open transaction holds up the others. What is left over is either locked now, and tried again, or
 # no longer ours.
@@ -62,13 +72,8 @@ WITH ended AS MATERIALIZED (
        AND t.claim_seq = e.claim_seq AND t.status = 'processing' AND {ours}
     RETURNING t.id, t.claim_seq{more}
 ){noted}
-SELECT e.id, e.claim_seq,
-       EXISTS (SELECT FROM {tasks} t
-                WHERE t.id = e.id AND t.claim_seq = e.claim_seq AND t.status = 'processing'
-                  AND {ours}) AS still_ours
-  FROM ended e
- WHERE NOT EXISTS (SELECT FROM written w WHERE w.id = e.id AND w.claim_seq = e.claim_seq)
-""".replace("{ours}", OURS)
+{left}
+""".replace("{left}", LEFT.replace("{given}", "ended").replace("{done}", "written")).replace("{ours}", OURS)
 
 SETTLE = _SETTLE.replace("{more}", "").replace("{noted}", "")
 
